@@ -1,0 +1,297 @@
+"""Moving elements by index: gather, scatter, select, add by index, masks.
+
+Shapes: a tensor and one of its dims are seen as (outer, n, inner). Indices are int64, in range and not negative: the op layer
+has checked them with ``extent``. Kernels that only move elements are called with the bits viewed as unsigned integers of the
+same width (complex128 stays), so that a kernel has five signatures instead of thirteen.
+
+Several sources may meet in one destination. The kernels that add or overwrite are therefore parallel over outer and inner
+only: an element has one writer, who sees the sources in order, and the result does not depend on the number of threads.
+"""
+import numpy as np
+from numba import prange
+
+from ._jit import kernel
+
+BLOCK = 4096        # elements of work a task gets at least, where tasks may be cut freely
+LANES = 32          # columns of a task that owns columns: two cache lines of float32
+
+
+_WORDS = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+
+
+def raw(x):
+    """``x``'s elements as unsigned integers of the same width, for kernels that only move them; complex128 stays."""
+    word = _WORDS.get(x.dtype.itemsize)
+    return x if word is None else x.view(word)
+
+
+@kernel(grain=1 << 18)
+def extent(index, out):
+    """out[0], out[1] = min and max of index (flat, not empty). One pass, 8 bytes an element."""
+    n = index.size
+    blocks = min(64, (n + BLOCK - 1) // BLOCK)
+    low, high = np.empty(blocks, index.dtype), np.empty(blocks, index.dtype)
+    for b in prange(blocks):
+        start, end = n * b // blocks, n * (b + 1) // blocks
+        least = most = index[start]
+        for i in range(start, end):
+            least = min(least, index[i])
+            most = max(most, index[i])
+        low[b], high[b] = least, most
+    out[0], out[1] = low.min(), high.max()
+
+
+@kernel
+def gather(index, x, out):
+    """out[o, j, i] = x[o, index[o, j, i], i]; x (outer, n, inner), index and out (outer, k, inner). 8 + 2 s bytes an element."""
+    outer, k, inner = index.shape
+    rows = max(1, BLOCK // max(1, inner))
+    blocks = (k + rows - 1) // rows
+    for task in prange(outer * blocks):
+        o = task // blocks
+        first = (task - o * blocks) * rows
+        for j in range(first, min(first + rows, k)):
+            for i in range(inner):
+                out[o, j, i] = x[o, index[o, j, i], i]
+
+
+@kernel
+def scatter(index, source, out):
+    """out[o, index[o, j, i], i] = source[o, j, i], the last j wins; index and source (outer, k, inner), out (outer, n, inner)."""
+    outer, k, inner = index.shape
+    blocks = (inner + LANES - 1) // LANES
+    for task in prange(outer * blocks):
+        o = task // blocks
+        first = (task - o * blocks) * LANES
+        for j in range(k):
+            for i in range(first, min(first + LANES, inner)):
+                out[o, index[o, j, i], i] = source[o, j, i]
+
+
+@kernel
+def scatter_add(index, source, out):
+    """out[o, index[o, j, i], i] += source[o, j, i], in the order of j; shapes as in scatter."""
+    outer, k, inner = index.shape
+    blocks = (inner + LANES - 1) // LANES
+    for task in prange(outer * blocks):
+        o = task // blocks
+        first = (task - o * blocks) * LANES
+        for j in range(k):
+            for i in range(first, min(first + LANES, inner)):
+                out[o, index[o, j, i], i] += source[o, j, i]
+
+
+@kernel
+def scatter_prod(index, source, out):
+    """out[o, index[o, j, i], i] *= source[o, j, i], in the order of j; shapes as in scatter."""
+    outer, k, inner = index.shape
+    blocks = (inner + LANES - 1) // LANES
+    for task in prange(outer * blocks):
+        o = task // blocks
+        first = (task - o * blocks) * LANES
+        for j in range(k):
+            for i in range(first, min(first + LANES, inner)):
+                out[o, index[o, j, i], i] *= source[o, j, i]
+
+
+@kernel
+def scatter_extreme(index, source, largest, out):
+    """out[o, index[o, j, i], i] = max (largest) or min of itself and source[o, j, i]; nan wins; shapes as in scatter."""
+    outer, k, inner = index.shape
+    blocks = (inner + LANES - 1) // LANES
+    for task in prange(outer * blocks):
+        o = task // blocks
+        first = (task - o * blocks) * LANES
+        for j in range(k):
+            for i in range(first, min(first + LANES, inner)):
+                value, old = source[o, j, i], out[o, index[o, j, i], i]
+                better = value > old if largest else value < old
+                if better or value != value:
+                    out[o, index[o, j, i], i] = value
+
+
+@kernel
+def index_select(x, index, out):
+    """out[o, j, :] = x[o, index[j], :]; x (outer, n, inner), index (k,), out (outer, k, inner). 2 s bytes an element."""
+    outer, k, inner = out.shape
+    rows = max(1, BLOCK // max(1, inner))
+    blocks = (k + rows - 1) // rows
+    for task in prange(outer * blocks):
+        o = task // blocks
+        first = (task - o * blocks) * rows
+        for j in range(first, min(first + rows, k)):
+            source = index[j]
+            for i in range(inner):
+                out[o, j, i] = x[o, source, i]
+
+
+@kernel
+def index_add(x, index, alpha, out):
+    """out[o, index[j], :] += alpha[0] x[o, j, :], in the order of j; x (outer, k, inner), index (k,), out (outer, n, inner).
+
+    The backward of index_select and of embeddings. 3 s bytes an element of x.
+    """
+    outer, k, inner = x.shape
+    blocks = (inner + LANES - 1) // LANES
+    scale = alpha[0]
+    for task in prange(outer * blocks):
+        o = task // blocks
+        first = (task - o * blocks) * LANES
+        last = min(first + LANES, inner)
+        for j in range(k):
+            target = index[j]
+            for i in range(first, last):
+                out[o, target, i] += scale * x[o, j, i]
+
+
+@kernel
+def index_copy(x, index, out):
+    """out[o, index[j], :] = x[o, j, :], the last j wins; shapes as in index_add. 2 s bytes an element of x."""
+    outer, k, inner = x.shape
+    blocks = (inner + LANES - 1) // LANES
+    for task in prange(outer * blocks):
+        o = task // blocks
+        first = (task - o * blocks) * LANES
+        last = min(first + LANES, inner)
+        for j in range(k):
+            target = index[j]
+            for i in range(first, last):
+                out[o, target, i] = x[o, j, i]
+
+
+@kernel(grain=1 << 17)
+def masked_fill(x, mask, value, out):
+    """out = value[0] where mask else x; x and out (m, n), mask (m, n) or (1, n) for every row alike. 2 s + 1 bytes an element."""
+    m, n = x.shape
+    shared = mask.shape[0] == 1
+    fill = value[0]
+    blocks = (n + BLOCK - 1) // BLOCK
+    for task in prange(m * blocks):
+        i = task // blocks
+        first = (task - i * blocks) * BLOCK
+        row = 0 if shared else i
+        for j in range(first, min(first + BLOCK, n)):
+            out[i, j] = fill if mask[row, j] else x[i, j]
+
+
+@kernel(grain=1 << 17)
+def count_nonzero_blocks(mask, block, ends):
+    """ends[b] = number of True in mask[: (b + 1) block] (flat); its last element is the number of True in all of mask."""
+    n = mask.size
+    for b in prange(ends.size):
+        count = 0
+        for i in range(b * block, min((b + 1) * block, n)):
+            count += mask[i]
+        ends[b] = count
+    for b in range(1, ends.size):
+        ends[b] += ends[b - 1]
+
+
+@kernel(grain=1 << 17)
+def masked_select(mask, x, block, ends, out):
+    """out = the elements of x (flat) where mask (flat), in order; ends from count_nonzero_blocks.
+
+    Every element is written and the position advances by the mask, so that a random mask costs no mispredicted branch; a
+    block stops at its own end, so that it never writes into the next one's part.
+    """
+    n = mask.size
+    for b in prange(ends.size):
+        p = ends[b - 1] if b else 0
+        end = ends[b]
+        for i in range(b * block, min((b + 1) * block, n)):
+            if p == end:
+                break
+            out[p] = x[i]
+            p += mask[i]
+
+
+@kernel(grain=1 << 17)
+def nonzero(mask, shape, block, ends, out):
+    """out[p] = the coordinates of the p-th True of mask (flat, of ``shape``); out (count, ndim), ends as in masked_select."""
+    n = mask.size
+    ndim = shape.size
+    for b in prange(ends.size):
+        p = ends[b - 1] if b else 0
+        end = ends[b]
+        for i in range(b * block, min((b + 1) * block, n)):
+            if p == end:
+                break
+            out[p, ndim - 1] = i
+            p += mask[i]
+        for q in range(ends[b - 1] if b else 0, end):
+            rest = out[q, ndim - 1]
+            for d in range(ndim - 1, 0, -1):
+                above = rest // shape[d]
+                out[q, d] = rest - above * shape[d]
+                rest = above
+            out[q, 0] = rest
+
+
+@kernel(grain=1 << 17)
+def masked_scatter(mask, source, block, ends, x, out):
+    """out = x, but where mask the next element of source; mask, x, out flat, ends as in masked_select."""
+    n = mask.size
+    for b in prange(ends.size):
+        p = ends[b - 1] if b else 0
+        for i in range(b * block, min((b + 1) * block, n)):
+            if mask[i]:
+                out[i] = source[p]
+                p += 1
+            else:
+                out[i] = x[i]
+
+
+@kernel
+def triangle(x, k, lower, out):
+    """out = x on and below (lower) or on and above the k-th diagonal, else 0; x and out (batch, m, n). 2 s bytes an element."""
+    batch, m, n = x.shape
+    zero = x.dtype.type(0)
+    for task in prange(batch * m):
+        b = task // m
+        i = task - b * m
+        cut = min(max(i + k + 1, 0), n) if lower else min(max(i + k, 0), n)
+        if lower:
+            for j in range(cut):
+                out[b, i, j] = x[b, i, j]
+            for j in range(cut, n):
+                out[b, i, j] = zero
+        else:
+            for j in range(cut):
+                out[b, i, j] = zero
+            for j in range(cut, n):
+                out[b, i, j] = x[b, i, j]
+
+
+@kernel(grain=1 << 17)
+def where(condition, x, y, out):
+    """out = x where condition else y, all flat. 3 s + 1 bytes an element."""
+    n = condition.size
+    blocks = (n + BLOCK - 1) // BLOCK
+    for b in prange(blocks):
+        for i in range(b * BLOCK, min((b + 1) * BLOCK, n)):
+            out[i] = x[i] if condition[i] else y[i]
+
+
+@kernel(grain=None)
+def bincount(index, weights, out):
+    """out[index[i]] += weights[i], or 1 where weights is empty; index flat int64, out (bins,). Serial: one histogram."""
+    if weights.size:
+        for i in range(index.size):
+            out[index[i]] += weights[i]
+    else:
+        for i in range(index.size):
+            out[index[i]] += 1
+
+
+@kernel(grain=None)
+def histc(x, low, high, out):
+    """out[b] = number of x in bin b of equal bins on [low, high], the last closed; x flat, out (bins,) of x's dtype."""
+    bins = out.size
+    counts = np.zeros(bins, np.int64)
+    width = high - low
+    for i in range(x.size):
+        v = x[i]
+        if v >= low and v <= high:
+            counts[min(np.int64((v - low) * bins / width), bins - 1)] += 1
+    for b in range(bins):
+        out[b] = counts[b]
