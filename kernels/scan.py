@@ -12,48 +12,48 @@ from numba import prange
 from ._jit import REASSOCIATE, function, kernel
 
 LANES = 64          # columns of one task: whole cache lines, and few enough accumulators to stay in the first-level cache
-LONG = 4096         # from here on a row is cut into four parts
+LONG = 4096         # from here on a row is summed in four parts
 
 
 @function(fastmath=REASSOCIATE)
-def _sum(x, first, last, start, reverse):
-    n = x.size
-    acc = start
-    if reverse:
-        first, last = n - last, n - first
-    for k in range(first, last):
-        acc += x[k]
-    return acc
+def _sum(x, start):
+    total = start
+    for k in range(x.size):
+        total += x[k]
+    return total
 
 
 @function
-def _cumsum_long(x, start, reverse, out):
-    """One long row in four parts: their sums first, then all four at once, so that their chains of additions overlap."""
+def _row_forward(x, start, out):
+    """One row in four parts: the sums of the first three, then all four at once, so that their chains of additions overlap."""
     n = x.size
-    part = n // 4
+    part = n // 4 if n >= LONG else 0
+    xa, xb, xc, xd = x[:part], x[part:2 * part], x[2 * part:3 * part], x[3 * part:4 * part]
+    oa, ob, oc, od = out[:part], out[part:2 * part], out[2 * part:3 * part], out[3 * part:4 * part]
     a = start
-    b = _sum(x, 0, part, a, reverse)
-    c = _sum(x, part, 2 * part, b, reverse)
-    d = _sum(x, 2 * part, 3 * part, c, reverse)
-    sign = -1 if reverse else 1
-    base = n - 1 if reverse else 0
+    b = _sum(xa, a)
+    c = _sum(xb, b)
+    d = _sum(xc, c)
     for k in range(part):
-        i = base + sign * k
-        a += x[i]
-        out[i] = a
-        i += sign * part
-        b += x[i]
-        out[i] = b
-        i += sign * part
-        c += x[i]
-        out[i] = c
-        i += sign * part
-        d += x[i]
-        out[i] = d
+        a += xa[k]
+        oa[k] = a
+        b += xb[k]
+        ob[k] = b
+        c += xc[k]
+        oc[k] = c
+        d += xd[k]
+        od[k] = d
     for k in range(4 * part, n):
-        i = base + sign * k
-        d += x[i]
-        out[i] = d
+        d += x[k]
+        out[k] = d
+
+
+@function
+def _row_backward(x, start, out):
+    total = start
+    for k in range(x.size - 1, -1, -1):
+        total += x[k]
+        out[k] = total
 
 
 @kernel
@@ -61,6 +61,7 @@ def cumsum(x, start, reverse, out):
     """out[o, k, i] = start + sum of x[o, : k + 1, i] (reverse: x[o, k:, i]); x, out (outer, n, inner). 2 s bytes an element."""
     outer, n, inner = x.shape
     blocks = (inner + LANES - 1) // LANES
+    flat, flat_out = x.reshape(x.size), out.reshape(x.size)
     for task in prange(outer * blocks):
         o = task // blocks
         if inner > 1:
@@ -72,14 +73,10 @@ def cumsum(x, start, reverse, out):
                 for i in range(width):
                     acc[i] += x[o, j, first + i]
                     out[o, j, first + i] = acc[i]
-        elif n >= LONG:
-            _cumsum_long(x[o, :, 0], start, reverse, out[o, :, 0])
+        elif reverse:
+            _row_backward(flat[o * n:(o + 1) * n], start, flat_out[o * n:(o + 1) * n])
         else:
-            total = start
-            for k in range(n):
-                j = n - 1 - k if reverse else k
-                total += x[o, j, 0]
-                out[o, j, 0] = total
+            _row_forward(flat[o * n:(o + 1) * n], start, flat_out[o * n:(o + 1) * n])
 
 
 @kernel
@@ -145,10 +142,12 @@ def cumulative_extreme(x, largest, out, index):
     """
     outer, n, inner = x.shape
     blocks = (inner + LANES - 1) // LANES
+    flat, flat_out, flat_index = x.reshape(x.size), out.reshape(x.size), index.reshape(x.size)
     for task in prange(outer * blocks):
         o = task // blocks
         if inner == 1:
-            _extreme_row(x[o, :, 0], largest, out[o, :, 0], index[o, :, 0])
+            row = slice(o * n, (o + 1) * n)
+            _extreme_row(flat[row], largest, flat_out[row], flat_index[row])
             continue
         first = (task - o * blocks) * LANES
         last = min(first + LANES, inner)
