@@ -1,0 +1,279 @@
+"""Random generators, their seeds and states, and draws into arrays; the numbers are those of torch's CPU generator.
+
+The engine is MT19937 (``numtorch.kernels.random``). A state is saved in torch's layout of 5056 bytes, so that the bytes of
+``torch.get_rng_state()`` can be loaded here and those of ``get_rng_state()`` there.
+"""
+import contextlib
+import os
+
+import numpy as np
+
+from . import device as devices
+from . import kernels as K
+from .tensor import Tensor, wrap
+
+__all__ = ["Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed",
+           "set_rng_state"]
+
+_DEFAULT_SEED = 67280421310721      # torch's c10::detail::default_rng_seed_val
+
+_LAYOUT = np.dtype([
+    ("seed", "<u8"), ("left", "<i4"), ("seeded", "<i4"), ("next", "<u8"), ("words", "<u8", (624,)),
+    ("normal_x", "<f8"), ("normal_y", "<f8"), ("normal_rho", "<f8"), ("normal_is_valid", "<i4"), ("pad", "<i4"),
+    ("float_normal", "<f4"), ("float_is_valid", "?"), ("end", "V3")])
+
+
+class Generator:
+    """A stream of random numbers.
+
+    Args:
+        device: where it draws; only the CPU is built.
+
+    A new generator starts from torch's fixed default seed, 67280421310721.
+
+    >>> Generator().manual_seed(1729).initial_seed()
+    1729
+    """
+
+    __slots__ = ("_seed", "_words", "cache", "__weakref__")
+
+    def __init__(self, device="cpu"):
+        devices.check(device)
+        self._restart(_DEFAULT_SEED)
+
+    def _restart(self, seed):
+        self._seed, self._words, self.cache = seed, None, np.zeros(2)
+
+    @property
+    def state(self):
+        """The engine as the kernels take it: uint32[626]. Seeded at its first use, which imports Numba."""
+        words = self._words
+        if words is None:
+            words = np.empty(626, np.uint32)
+            K.random.seed(words, np.uint32(self._seed & 0xffffffff))
+            self._words = words
+        return words
+
+    @property
+    def device(self):
+        """The device it draws on."""
+        return devices.cpu
+
+    def manual_seed(self, seed):
+        """Starts again from ``seed``, an integer in [-2^63, 2^64); returns the generator.
+
+        Only the low 32 bits reach the engine, as in torch.
+
+        Raises:
+            RuntimeError: ``seed`` is not an integer.
+            ValueError: ``seed`` does not fit 64 bits.
+        """
+        if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+            raise RuntimeError(f"manual_seed expected a long, but got {type(seed).__name__}")
+        seed = seed.__index__()
+        if not -2 ** 63 <= seed < 2 ** 64:
+            raise ValueError(f"Overflow when unpacking long long: manual_seed expected an integer in [-2**63, 2**64), "
+                             f"but got {seed}")
+        self._restart(seed % 2 ** 64)
+        return self
+
+    def seed(self):
+        """Starts again from 64 bits of the system's randomness, which are returned."""
+        value = int.from_bytes(os.urandom(8), "little")
+        self._restart(value)
+        return value
+
+    def initial_seed(self):
+        """The seed that it started from, as an unsigned 64-bit integer."""
+        return self._seed
+
+    def get_state(self):
+        """The state as a uint8 tensor of 5056 elements, in torch's layout."""
+        record = np.zeros((), _LAYOUT)
+        words = self.state
+        record["seed"], record["seeded"], record["words"] = self._seed, 1, words[:624]
+        record["left"], record["next"] = words[624], words[625]
+        if self.cache[1]:
+            record["normal_y"], record["normal_is_valid"] = self.cache[0], 1
+        return wrap(np.frombuffer(record.tobytes(), np.uint8).copy())
+
+    def set_state(self, new_state):
+        """Continues from ``new_state``, a uint8 tensor that ``get_state`` (or torch's) gave.
+
+        Raises:
+            TypeError: it is not a uint8 tensor.
+            RuntimeError: it has another size, or is not a state of this engine.
+        """
+        if not isinstance(new_state, Tensor):
+            raise TypeError(f"expected a torch.ByteTensor, but got {type(new_state).__name__}")
+        array = new_state._a
+        if array.dtype != np.uint8:
+            raise TypeError("RNG state must be a torch.ByteTensor")
+        if array.size != _LAYOUT.itemsize:
+            raise RuntimeError(f"Expected a CPUGeneratorImplState of size {_LAYOUT.itemsize} but found the input RNG state "
+                               f"size to be {array.size}")
+        record = np.frombuffer(array.tobytes(), _LAYOUT)[0]
+        if record["seeded"] != 1 or not 0 < record["left"] <= 624 or record["next"] > 624:
+            raise RuntimeError("Invalid mt19937 state")
+        words = np.empty(626, np.uint32)
+        words[:624], words[624], words[625] = record["words"], record["left"], record["next"]
+        self._seed, self._words = int(record["seed"]), words
+        self.cache = np.array([record["normal_y"], 1.0]) if record["normal_is_valid"] else np.zeros(2)
+
+    def clone_state(self):
+        """A new generator in the same state, which then goes its own way."""
+        found = Generator()
+        found.set_state(self.get_state())
+        return found
+
+    def get_offset(self):
+        """Always an error: only counter-based CUDA generators have an offset."""
+        raise RuntimeError("CPU Generator does not use offset")
+
+    def set_offset(self, offset):
+        """Always an error: only counter-based CUDA generators have an offset."""
+        raise RuntimeError("CPU Generator does not use offset")
+
+    def __reduce__(self):
+        return _rebuild, (self.get_state()._a.tobytes(),)
+
+
+def _rebuild(state):
+    found = Generator()
+    found.set_state(wrap(np.frombuffer(state, np.uint8)))
+    return found
+
+
+default_generator = Generator()
+default_generator.seed()
+
+
+def chosen(generator, op):
+    """The generator that ``op`` draws from: ``generator``, or the default one for None; TypeError for anything else."""
+    if generator is None:
+        return default_generator
+    if not isinstance(generator, Generator):
+        raise TypeError(f"{op}(): argument 'generator' must be torch.Generator, not {type(generator).__name__}")
+    return generator
+
+
+def manual_seed(seed):
+    """Starts the default generator again from ``seed``, an integer in [-2^63, 2^64); returns that generator.
+
+    Raises:
+        ValueError: ``seed`` does not fit 64 bits.
+
+    >>> manual_seed(-1).initial_seed() == 2 ** 64 - 1
+    True
+    """
+    return default_generator.manual_seed(int(seed))
+
+
+def seed():
+    """Starts the default generator again from 64 bits of the system's randomness, which are returned."""
+    return default_generator.seed()
+
+
+def initial_seed():
+    """The seed that the default generator started from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state():
+    """The default generator's state: a uint8 tensor of 5056 elements, in torch's layout."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state):
+    """Continues the default generator from ``new_state``, a uint8 tensor that ``get_rng_state`` (or torch's) gave."""
+    default_generator.set_state(new_state)
+
+
+@contextlib.contextmanager
+def fork_rng(devices=None, enabled=True, _caller="fork_rng", _devices_kw="devices", device_type=None):
+    """A with-block after which the default generator is as it was before.
+
+    Args:
+        devices: indices of CUDA devices whose generators to restore too; none are built, so only None or an empty list.
+        enabled (bool): False makes the block do nothing.
+        device_type (str): the kind of ``devices``; "meta" makes the block do nothing, as in torch.
+
+    >>> state = get_rng_state()
+    >>> with fork_rng():
+    ...     _ = manual_seed(0)
+    >>> bool((get_rng_state() == state).all())
+    True
+    """
+    if not enabled or device_type == "meta":
+        yield
+        return
+    devices = [] if devices is None else list(devices)
+    if devices:
+        raise RuntimeError(f"{_caller}: {_devices_kw}={devices} asks for the generators of {device_type or 'cuda'} devices, "
+                           f"which are not built; pass {_devices_kw}=[]")
+    state = get_rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(state)
+
+
+# ---- draws into arrays: for the ops, the samplers and the DataLoader ----------------------------------------------------
+
+def draw_int64(generator=None):
+    """One integer in [0, 2^63), as ``torch.empty((), dtype=torch.int64).random_()``: the seed of samplers and workers."""
+    out = np.empty(1, np.uint64)
+    K.random.words64(chosen(generator, "random_").state, out)
+    return int(out[0]) & (2 ** 63 - 1)
+
+
+def draw_integers(generator, low, high, n):
+    """``n`` integers in [low, high) as int64; low and high fit 64 bits with sign, low < high.
+
+    From a range of 2^28 on torch draws 64 bits for each, so that the remainder is not skewed by more than 5 %.
+    """
+    out, span = np.empty(n, np.int64), high - low
+    if span < 1 << 28:
+        K.random.integers32(generator.state, span, low, out)
+    else:
+        K.random.integers64(generator.state, np.uint64(span % 2 ** 64), low, out)
+    return out
+
+
+def draw_permutation(generator, n):
+    """A permutation of 0 .. n-1 as int64."""
+    out = np.empty(n, np.int64)
+    K.random.permutation(generator.state, out)
+    return out
+
+
+_MULTINOMIAL_ERRORS = (None, "encountering probability entry < 0", "encountering probability entry = infinity or NaN",
+                       "sum of probabilities <= 0")
+
+
+def draw_multinomial(generator, p, samples, replacement):
+    """``samples`` categories for each row of the weights ``p`` (m, n), float32 or float64; (m, samples) int64.
+
+    Without replacement the categories with the largest p / q are taken, where q is exponential of rate 1.
+
+    Raises:
+        RuntimeError: a weight is negative, infinite or NaN, or a row has none above zero.
+    """
+    out = np.empty((p.shape[0], samples), np.int64)
+    if replacement:
+        wrong = K.random.multinomial(generator.state, p, np.empty(p.shape[1], p.dtype), out)
+        if wrong:
+            raise RuntimeError(f"invalid multinomial distribution ({_MULTINOMIAL_ERRORS[wrong]})")
+        return out
+    if not (p.max() < np.inf and p.min() >= 0):
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    if (p.sum(1) == 0).any():
+        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+    q = np.empty(p.size, p.dtype)
+    K.random.exponential(generator.state, 1.0, q)
+    score = p / q.reshape(p.shape)
+    if samples == 1:
+        out[:, 0] = score.argmax(1)
+    else:
+        out[:] = np.argsort(-score, axis=1, kind="stable")[:, :samples]
+    return out
