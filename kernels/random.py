@@ -513,21 +513,14 @@ def poisson(state, rate, out):
 def multinomial(state, p, cumulative, out):
     """Row by row, out[i, j] = the first category whose normalised cumulative weight reaches a uniform of 53 bits.
 
-    p (m, n) weights, cumulative (n,) a buffer of p's dtype, out (m, samples) int64. Returns 0, or what is wrong with a row:
-    1 a negative or NaN weight, 2 an infinite one, 3 a sum of zero.
+    p (m, n) finite weights of at least 0, not all 0 in a row; cumulative (n,) a buffer of p's dtype; out (m, samples) int64.
     """
     n = p.shape[1]
     for i in range(p.shape[0]):
         total = p.dtype.type(0)
         for j in range(n):
-            if not p[i, j] >= 0:
-                return 1
-            if p[i, j] == np.inf:
-                return 2
             total += p[i, j]
             cumulative[j] = total
-        if not total > 0:
-            return 3
         for j in range(n):
             cumulative[j] /= total
         cumulative[n - 1] = 1
@@ -541,4 +534,3 @@ def multinomial(state, p, cumulative, out):
                 else:
                     high = middle
             out[i, k] = low
-    return 0

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from . import dtype as D
-from .device import get_default_device
+from . import dtypes as D
+from .devices import get_default_device
 
 
 class _Options:

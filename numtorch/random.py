@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from . import device as devices
+from . import devices
 from . import kernels as K
 from .tensor import Tensor, wrap
 
@@ -247,31 +247,32 @@ def draw_permutation(generator, n):
     return out
 
 
-_MULTINOMIAL_ERRORS = (None, "encountering probability entry < 0", "encountering probability entry = infinity or NaN",
-                       "sum of probabilities <= 0")
-
-
 def draw_multinomial(generator, p, samples, replacement):
-    """``samples`` categories for each row of the weights ``p`` (m, n), float32 or float64; (m, samples) int64.
+    """``samples`` categories for each row of the floating weights ``p`` (m, n); (m, samples) int64.
 
-    Without replacement the categories with the largest p / q are taken, where q is exponential of rate 1.
+    Without replacement (or for one sample) the largest p / q are taken, where q is exponential of rate 1.
 
     Raises:
         RuntimeError: a weight is negative, infinite or NaN, or a row has none above zero.
     """
     out = np.empty((p.shape[0], samples), np.int64)
-    if replacement:
-        wrong = K.random.multinomial(generator.state, p, np.empty(p.shape[1], p.dtype), out)
-        if wrong:
-            raise RuntimeError(f"invalid multinomial distribution ({_MULTINOMIAL_ERRORS[wrong]})")
+    if not out.size:
         return out
+    if not p.size:
+        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     if not (p.max() < np.inf and p.min() >= 0):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     if (p.sum(1) == 0).any():
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-    q = np.empty(p.size, p.dtype)
+    work = p.dtype if p.dtype in (np.float32, np.float64) else np.dtype(np.float32)
+    if replacement and samples > 1:
+        weights = np.ascontiguousarray(p, work)
+        K.random.multinomial(generator.state, weights, np.empty(p.shape[1], work), out)
+        return out
+    q = np.empty(p.size, work)
     K.random.exponential(generator.state, 1.0, q)
-    score = p / q.reshape(p.shape)
+    with np.errstate(all="ignore"):
+        score = p / q.reshape(p.shape).astype(p.dtype)
     if samples == 1:
         out[:, 0] = score.argmax(1)
     else:

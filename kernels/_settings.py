@@ -1,0 +1,29 @@
+"""The one module that reads the environment.
+
+| variable            | meaning                                              | default                  |
+|---------------------|------------------------------------------------------|--------------------------|
+| NUMTORCH_CACHE      | folder of compiled kernels                           | ~/.cache/numtorch        |
+| NUMTORCH_THREADS    | threads of a parallel kernel                         | the cores of the process |
+| NUMTORCH_QUIET      | 1: no line on stderr while kernels are compiled      | 0                        |
+"""
+import os
+import sys
+
+
+def _user_cache():
+    if sys.platform == "win32":
+        return os.environ.get("LOCALAPPDATA", os.path.expanduser("~"))
+    if sys.platform == "darwin":
+        return os.path.expanduser("~/Library/Caches")
+    return os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+
+
+def _cores():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+CACHE_ROOT = os.environ.get("NUMTORCH_CACHE") or os.path.join(_user_cache(), "numtorch")
+THREADS = int(os.environ.get("NUMTORCH_THREADS") or _cores())
+QUIET = os.environ.get("NUMTORCH_QUIET", "0") not in ("", "0")

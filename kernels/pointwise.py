@@ -1,0 +1,744 @@
+"""Every scalar formula, forward above backward. ``_pointwise.py`` makes the loops; CPU and CUDA share the formulas.
+
+A formula takes and returns numbers of one dtype (``type(x)(2)`` keeps a constant in it: a bare 2.0 would make float32 work in
+float64), except comparisons, which return bool. Extra parameters are arguments, so one loop serves all their values.
+``f_grad(g, x)`` is g times f's derivative; where it is cheaper from f's result, the argument is called y.
+"""
+import math
+
+from ._math import cos, erf, erfc, exp, expm1, log, log1p, sin, tanh
+
+SQRT_HALF, SQRT_2_OVER_PI, SQRT_1_OVER_2PI = 0.7071067811865476, 0.7978845608028654, 0.3989422804014327
+TWO_OVER_SQRT_PI = 1.1283791670955126
+
+
+# ---- arithmetic --------------------------------------------------------------------------------------------------------
+
+def add(x, y):
+    return x + y
+
+
+def logical_or_add(x, y):       # add of bools
+    return x or y
+
+
+def sub(x, y):
+    return x - y
+
+
+def mul(x, y):
+    return x * y
+
+
+def logical_and_mul(x, y):      # mul of bools
+    return x and y
+
+
+def div(x, y):
+    return x / y
+
+
+def div_trunc(x, y):
+    q = x / y
+    return math.floor(q) if q >= 0 else math.ceil(q)
+
+
+def div_trunc_integral(x, y):
+    q = x // y
+    return q + 1 if q < 0 and q * y != x else q
+
+
+def div_floor(x, y):
+    """CPython's float floor division: exact where x / y rounds up to the next integer."""
+    zero = type(x)(0)
+    if y == zero:
+        return x / y
+    mod = math.fmod(x, y)
+    q = (x - mod) / y
+    if mod != zero and (y < zero) != (mod < zero):
+        q -= type(x)(1)
+    if q == zero:
+        return math.copysign(zero, x / y)
+    whole = math.floor(q)
+    return whole + type(x)(1) if q - whole > type(x)(0.5) else whole
+
+
+def div_floor_integral(x, y):
+    return x // y
+
+
+def remainder(x, y):
+    mod = math.fmod(x, y)
+    return mod + y if mod != 0 and (y < 0) != (mod < 0) else mod
+
+
+def remainder_integral(x, y):
+    return x % y
+
+
+def fmod(x, y):
+    return math.fmod(x, y)
+
+
+def fmod_integral(x, y):
+    mod = x % y
+    return mod - y if mod != 0 and (x < 0) != (mod < 0) else mod
+
+
+def pow(x, y):
+    return x ** y
+
+
+def pow_integral(x, y):
+    """By squaring, modulo the width of the type; a negative power of 1 and -1 is itself an integer, of others 0."""
+    one = type(x)(1)
+    result, base, n = one, x, y
+    if n < 0:
+        if x == one:
+            return one
+        if x == -one:
+            return one if n % 2 == 0 else x
+        return type(x)(0)
+    while n > 0:
+        if n & 1:
+            result = type(x)(result * base)
+        base = type(x)(base * base)
+        n >>= 1
+    return result
+
+
+def square(x):
+    return x * x
+
+
+def cube(x):
+    return x * x * x
+
+
+def lerp(x, y, weight):
+    return x + weight * (y - x) if abs(weight) < 0.5 else y - (y - x) * (type(x)(1) - weight)
+
+
+def addcmul(x, y, z, value):
+    return x + value * y * z
+
+
+def addcdiv(x, y, z, value):
+    return x + value * (y / z)
+
+
+def add_scaled(x, y, alpha):
+    return x + alpha * y
+
+
+def neg(x):
+    return -x
+
+
+def absolute(x):
+    return abs(x)
+
+
+def sign(x):
+    return type(x)((x > 0) - (x < 0))
+
+
+def sgn_complex(x):
+    size = abs(x)
+    return x / size if size != 0 else x
+
+
+def reciprocal(x):
+    return type(x)(1) / x
+
+
+def conj(x):
+    return x.conjugate()
+
+
+def angle(x):
+    return math.atan2(x.imag, x.real)
+
+
+def angle_real(x):
+    return x if x != x else (type(x)(math.pi) if x < 0 else type(x)(0))
+
+
+# ---- comparisons and selections ----------------------------------------------------------------------------------------
+
+def eq(x, y):
+    return x == y
+
+
+def ne(x, y):
+    return x != y
+
+
+def lt(x, y):
+    return x < y
+
+
+def le(x, y):
+    return x <= y
+
+
+def gt(x, y):
+    return x > y
+
+
+def ge(x, y):
+    return x >= y
+
+
+def maximum(x, y):
+    return x if x > y or x != x else y
+
+
+def minimum(x, y):
+    return x if x < y or x != x else y
+
+
+def fmax(x, y):
+    return x if x >= y or y != y else y
+
+
+def fmin(x, y):
+    return x if x <= y or y != y else y
+
+
+def clamp(x, low, high):
+    x = low if x < low or low != low else x
+    return high if x > high or high != high else x
+
+
+def clamp_min(x, low):
+    return low if x < low or low != low else x
+
+
+def clamp_max(x, high):
+    return high if x > high or high != high else x
+
+
+def clamp_grad(g, x, low, high):
+    return g if x >= low and x <= high else type(g)(0)
+
+
+def where(condition, x, y):
+    return x if condition else y
+
+
+def isnan(x):
+    return x != x
+
+
+def isinf(x):
+    return abs(x) == math.inf
+
+
+def isfinite(x):
+    return abs(x) < math.inf
+
+
+def isposinf(x):
+    return x == math.inf
+
+
+def isneginf(x):
+    return x == -math.inf
+
+
+def signbit(x):
+    return math.copysign(type(x)(1), x) < 0
+
+
+def signbit_integral(x):
+    return x < 0
+
+
+def nan_to_num(x, nan, posinf, neginf):
+    if x != x:
+        return nan
+    return posinf if x == math.inf else (neginf if x == -math.inf else x)
+
+
+def isclose(x, y, rtol, atol, equal_nan):
+    if x == y:
+        return True
+    if x != x or y != y:
+        return equal_nan != 0 and x != x and y != y
+    return abs(y) < math.inf and abs(x) < math.inf and abs(x - y) <= atol + abs(rtol * y)
+
+
+# ---- logic and bits ----------------------------------------------------------------------------------------------------
+
+def logical_not(x):
+    return x == 0
+
+
+def logical_never(x):
+    return False
+
+
+def logical_always(x):
+    return True
+
+
+def logical_and(x, y):
+    return x != 0 and y != 0
+
+
+def logical_or(x, y):
+    return x != 0 or y != 0
+
+
+def logical_xor(x, y):
+    return (x != 0) != (y != 0)
+
+
+def bitwise_not(x):
+    return ~x
+
+
+def bitwise_and(x, y):
+    return x & y
+
+
+def bitwise_or(x, y):
+    return x | y
+
+
+def bitwise_xor(x, y):
+    return x ^ y
+
+
+def bitwise_left_shift(x, y):
+    return x << y if y >= 0 and y < 64 else type(x)(0)
+
+
+def bitwise_right_shift(x, y):
+    return x >> y if y >= 0 and y < 64 else (type(x)(-1) if x < 0 else type(x)(0))
+
+
+def gcd(x, y):
+    a, b = abs(x), abs(y)
+    while b:
+        a, b = b, a % b
+    return a
+
+
+def lcm(x, y):
+    a, b = abs(x), abs(y)
+    while b:
+        a, b = b, a % b
+    return abs(x // a * y) if a else a
+
+
+# ---- exponentials and logarithms ---------------------------------------------------------------------------------------
+
+def exponential(x):
+    return exp(x)
+
+
+def exp2(x):
+    return type(x)(2) ** x
+
+
+def exponential_minus_1(x):
+    return expm1(x)
+
+
+def logarithm(x):
+    return log(x)
+
+
+def log2(x):
+    return math.log2(x)
+
+
+def log10(x):
+    return math.log10(x)
+
+
+def logarithm_plus_1(x):
+    return log1p(x)
+
+
+def xlogy(x, y):
+    return y if y != y else (type(x)(0) if x == 0 else x * log(y))
+
+
+def logaddexp(x, y):
+    if x == y and abs(x) == math.inf:
+        return x
+    top = x if x > y or x != x else y
+    return top + log1p(exp(-abs(x - y)))
+
+
+def logaddexp2(x, y):
+    if x == y and abs(x) == math.inf:
+        return x
+    top = x if x > y or x != x else y
+    return top + log1p(type(x)(2) ** -abs(x - y)) * type(x)(1.4426950408889634)
+
+
+def sqrt(x):
+    return math.sqrt(x)
+
+
+def sqrt_complex(x):
+    return x ** type(x)(0.5)
+
+
+def sqrt_grad(g, y):
+    return g / (y + y)
+
+
+def rsqrt(x):
+    return type(x)(1) / math.sqrt(x)
+
+
+def rsqrt_grad(g, y):
+    return type(g)(-0.5) * g * (y * y * y)
+
+
+def hypot(x, y):
+    return math.hypot(x, y)
+
+
+# ---- trigonometry ------------------------------------------------------------------------------------------------------
+
+def sine(x):
+    return sin(x)
+
+
+def cosine(x):
+    return cos(x)
+
+
+def tan(x):
+    return math.tan(x)
+
+
+def tan_grad(g, y):
+    return g * (type(g)(1) + y * y)
+
+
+def asin(x):
+    return math.asin(x)
+
+
+def acos(x):
+    return math.acos(x)
+
+
+def asin_grad(g, x):
+    return g / math.sqrt(type(g)(1) - x * x)
+
+
+def atan(x):
+    return math.atan(x)
+
+
+def atan_grad(g, x):
+    return g / (type(g)(1) + x * x)
+
+
+def atan2(x, y):
+    return math.atan2(x, y)
+
+
+def sinh(x):
+    return math.sinh(x)
+
+
+def cosh(x):
+    return math.cosh(x)
+
+
+def hyperbolic_tangent(x):
+    return tanh(x)
+
+
+def tanh_grad(g, y):
+    return g * (type(g)(1) - y * y)
+
+
+def asinh(x):
+    return math.asinh(x)
+
+
+def acosh(x):
+    return math.acosh(x)
+
+
+def atanh(x):
+    return math.atanh(x)
+
+
+def sinc(x):
+    if x == 0:
+        return type(x)(1)
+    a = type(x)(math.pi) * x
+    return sin(a) / a
+
+
+# ---- special functions -------------------------------------------------------------------------------------------------
+
+def error_function(x):
+    return erf(x)
+
+
+def error_function_complement(x):
+    return erfc(x)
+
+
+def erf_grad(g, x):
+    return g * type(g)(TWO_OVER_SQRT_PI) * exp(-x * x)
+
+
+def erfinv(x):
+    """Giles' single-precision polynomial (2010), then two Newton steps in the type of x."""
+    one, half = type(x)(1), type(x)(0.5)
+    if abs(x) > one or x != x:
+        return type(x)(math.nan)
+    if abs(x) == one:
+        return math.copysign(type(x)(math.inf), x)
+    w = -log1p(-x * x)
+    if w < 5:
+        w = w - type(x)(2.5)
+        p = type(x)(2.81022636e-08)
+        p = type(x)(3.43273939e-07) + p * w
+        p = type(x)(-3.5233877e-06) + p * w
+        p = type(x)(-4.39150654e-06) + p * w
+        p = type(x)(0.00021858087) + p * w
+        p = type(x)(-0.00125372503) + p * w
+        p = type(x)(-0.00417768164) + p * w
+        p = type(x)(0.246640727) + p * w
+        p = type(x)(1.50140941) + p * w
+    else:
+        w = math.sqrt(w) - type(x)(3)
+        p = type(x)(-0.000200214257)
+        p = type(x)(0.000100950558) + p * w
+        p = type(x)(0.00134934322) + p * w
+        p = type(x)(-0.00367342844) + p * w
+        p = type(x)(0.00573950773) + p * w
+        p = type(x)(-0.0076224613) + p * w
+        p = type(x)(0.00943887047) + p * w
+        p = type(x)(1.00167406) + p * w
+        p = type(x)(2.83297682) + p * w
+    y = p * x
+    slope = type(x)(TWO_OVER_SQRT_PI)
+    y -= (math.erf(y) - x) / (slope * math.exp(-y * y))
+    y -= (math.erf(y) - x) / (slope * math.exp(-y * y))
+    return y * (half + half)
+
+
+def lgamma(x):
+    return type(x)(math.inf) if abs(x) == math.inf else math.lgamma(x)
+
+
+def digamma(x):
+    """Reflection below 0, recurrence up to 10, then the asymptotic series."""
+    zero, one = type(x)(0), type(x)(1)
+    if x == zero:
+        return math.copysign(type(x)(math.inf), -x)
+    shift = zero
+    if x < zero:
+        if x == math.floor(x):
+            return type(x)(math.nan)
+        shift = -type(x)(math.pi) / math.tan(type(x)(math.pi) * (x - math.floor(x)))
+        x = one - x
+    while x < 10:
+        shift -= one / x
+        x += one
+    z = one / (x * x)
+    tail = z * (type(x)(1 / 12) - z * (type(x)(1 / 120) - z * (type(x)(1 / 252) - z * (type(x)(1 / 240)
+               - z * (type(x)(1 / 132) - z * (type(x)(691 / 32760) - z * type(x)(1 / 12)))))))
+    return shift + log(x) - type(x)(0.5) / x - tail
+
+
+def trigamma(x):
+    """Reflection below 1/2, recurrence up to 10, then the asymptotic series."""
+    one = type(x)(1)
+    sign, total = one, type(x)(0)
+    if x < type(x)(0.5):
+        s = math.sin(type(x)(math.pi) * x)
+        total -= (type(x)(math.pi) * type(x)(math.pi)) / (s * s)
+        sign = -one
+        x = one - x
+    while x < 10:
+        total += one / (x * x) * one
+        x += one
+    z = one / (x * x)
+    tail = (one + one / (type(x)(2) * x) + z * (type(x)(1 / 6) - z * (type(x)(1 / 30) - z * (type(x)(1 / 42)
+            - z * type(x)(1 / 30))))) / x
+    return sign * (total + tail) if sign > 0 else -total - tail
+
+
+# ---- rounding ----------------------------------------------------------------------------------------------------------
+
+def add_zero(x):        # rounding an integer
+    return x
+
+
+def floor(x):
+    return math.floor(x)
+
+
+def ceil(x):
+    return math.ceil(x)
+
+
+def trunc(x):
+    return math.floor(x) if x >= 0 else math.ceil(x)
+
+
+def frac(x):
+    return x - (math.floor(x) if x >= 0 else math.ceil(x))
+
+
+def round_half_even(x):
+    """Adding and taking away 1.5 * 2^mantissa rounds to even in hardware; larger numbers are integers already."""
+    low = math.floor(x)
+    rest = x - low
+    half = type(x)(0.5)
+    up = low + type(x)(1)
+    found = low if rest < half else up
+    if rest == half:
+        found = low if low * half == math.floor(low * half) else up
+    return math.copysign(found, x) if x == x and abs(x) < math.inf else x
+
+
+def copysign(x, y):
+    return math.copysign(x, y)
+
+
+def heaviside(x, y):
+    return x if x != x else (y if x == 0 else (type(x)(1) if x > 0 else type(x)(0)))
+
+
+# ---- activations -------------------------------------------------------------------------------------------------------
+
+def sigmoid(x):
+    return type(x)(1) / (type(x)(1) + exp(-x))
+
+
+def sigmoid_grad(g, y):
+    return g * (type(g)(1) - y) * y
+
+
+def logsigmoid(x):
+    return min(x, type(x)(0)) - log1p(exp(-abs(x)))
+
+
+def relu(x):
+    return type(x)(0) if x <= 0 else x
+
+
+def threshold(x, limit, value):
+    return value if x <= limit else x
+
+
+def threshold_grad(g, x, limit):
+    return type(g)(0) if x <= limit else g
+
+
+def leaky_relu(x, slope):
+    return x if x > 0 else x * slope
+
+
+def leaky_relu_grad(g, x, slope):
+    return g if x > 0 else g * slope
+
+
+def elu(x, alpha, scale, input_scale):
+    return x * scale if x > 0 else expm1(x * input_scale) * (alpha * scale)
+
+
+def elu_grad(g, x, alpha, scale, input_scale):
+    return g * scale if x > 0 else g * (input_scale * alpha * scale) * exp(x * input_scale)
+
+
+def gelu(x):
+    return x * type(x)(0.5) * (type(x)(1) + erf(x * type(x)(SQRT_HALF)))
+
+
+def gelu_grad(g, x):
+    half = type(x)(0.5)
+    cdf = half * (type(x)(1) + erf(x * type(x)(SQRT_HALF)))
+    return g * (cdf + x * type(x)(SQRT_1_OVER_2PI) * exp(-half * x * x))
+
+
+def gelu_tanh(x):
+    inner = type(x)(SQRT_2_OVER_PI) * (x + type(x)(0.044715) * x * x * x)
+    return type(x)(0.5) * x * (type(x)(1) + tanh(inner))
+
+
+def gelu_tanh_grad(g, x):
+    one, half, k = type(x)(1), type(x)(0.5), type(x)(0.044715)
+    t = tanh(type(x)(SQRT_2_OVER_PI) * (x + k * x * x * x))
+    slope = type(x)(SQRT_2_OVER_PI) * (one + type(x)(3) * k * x * x)
+    return g * (half * (one + t) + half * x * (one - t * t) * slope)
+
+
+def silu(x):
+    return x / (type(x)(1) + exp(-x))
+
+
+def silu_grad(g, x):
+    s = type(x)(1) / (type(x)(1) + exp(-x))
+    return g * s * (type(x)(1) + x * (type(x)(1) - s))
+
+
+def softplus(x, beta, limit):
+    return x if x * beta > limit else log1p(exp(x * beta)) / beta
+
+
+def softplus_grad(g, x, beta, limit):
+    if x * beta > limit:
+        return g
+    return g / (type(g)(1) + exp(-x * beta))
+
+
+def mish(x):
+    return x * tanh(log1p(exp(x)) if x < 20 else x)
+
+
+def hardtanh_grad(g, x, low, high):
+    return g if x > low and x < high else type(g)(0)
+
+
+def hardsigmoid(x):
+    return min(max(x + type(x)(3), type(x)(0)), type(x)(6)) / type(x)(6)
+
+
+def hardsigmoid_grad(g, x):
+    return g / type(g)(6) if x > -3 and x < 3 else type(g)(0)
+
+
+def hardswish(x):
+    return x * min(max(x + type(x)(3), type(x)(0)), type(x)(6)) / type(x)(6)
+
+
+def hardswish_grad(g, x):
+    if x <= -3:
+        return type(g)(0)
+    return g if x >= 3 else g * (x / type(g)(3) + type(g)(0.5))
+
+
+def softsign(x):
+    return x / (type(x)(1) + abs(x))
+
+
+def softshrink(x, limit):
+    if x != x:
+        return x
+    return x - limit if x > limit else (x + limit if x < -limit else type(x)(0))
+
+
+def hardshrink(x, limit):
+    return type(x)(0) if x >= -limit and x <= limit else x
+
+
+def shrink_grad(g, x, limit):
+    return type(g)(0) if x >= -limit and x <= limit else g

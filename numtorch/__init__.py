@@ -1,0 +1,44 @@
+"""numtorch: PyTorch's programming model in plain Python, its kernels written in Numba.
+
+``import numtorch as torch`` and go on as with PyTorch. Operations come from the registry ``op.OPS``; packages that a program
+may not need (nn, optim, utils, vision ...) are imported at their first use.
+"""
+from importlib import import_module
+
+from . import autograd
+from .autograd.grad_mode import (enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad,
+                                 set_grad_enabled)
+from .devices import device, get_default_device, set_default_device
+from .dtypes import (ALIASES, ALL, can_cast, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype)
+from .op import INPLACE, OPS
+from .shape import Size, broadcast_shapes as _broadcast_shapes
+from .storage import Storage
+from .tensor import (Tensor, channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format,
+                     strided)
+from . import ops  # noqa: E402 - declares the operations on the classes above
+
+__version__ = "0.1.0"
+
+e, pi, tau = 2.718281828459045, 3.141592653589793, 6.283185307179586
+inf, nan, newaxis = float("inf"), float("nan"), None
+
+_PACKAGES = frozenset(("backends", "cuda", "distributions", "fft", "hub", "jit", "kernels", "linalg", "multiprocessing", "nn",
+                       "optim", "profiler", "random", "return_types", "serialization", "special", "testing", "utils",
+                       "version", "vision", "types"))
+
+globals().update({d._name: d for d in ALL if d._name != "bool"}, bool=ALL[0], **ALIASES)
+globals().update({name: o.fn for name, o in OPS.items() if o.namespace == "torch"})
+globals().update({name: fn for name, fn in INPLACE.items() if "." not in name})
+globals().update(ops.create._legacy_types())
+globals()["uint8"] = ALL[1]
+
+
+def broadcast_shapes(*shapes):
+    """The shape that ``shapes`` (ints or tuples) broadcast to, as a Size; RuntimeError where they do not."""
+    return Size(_broadcast_shapes(*((s,) if isinstance(s, int) else tuple(s) for s in shapes)))
+
+
+def __getattr__(name):
+    if name in _PACKAGES:
+        return import_module("." + name, __name__)
+    raise AttributeError(f"module 'numtorch' has no attribute {name!r}")

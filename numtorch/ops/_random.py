@@ -1,0 +1,216 @@
+"""Draws into ndarrays of any dtype and strides: where in memory torch puts which number, and which dtype it draws in."""
+import numpy as np
+
+from .. import dtypes
+from .. import kernels as K
+
+SMALLEST_FILL = 16      # from this many contiguous elements on torch makes normals in blocks
+
+
+def memory_order(array):
+    """The dimensions of ``array`` from the largest to the smallest stride: the order in which torch visits its elements.
+
+    The rule of torch's TensorIterator: a stride of 0 says nothing, of equal strides the larger size goes outside.
+    """
+    if array.flags.c_contiguous:
+        return tuple(range(array.ndim))
+    shape, strides = array.shape, array.strides
+    perm = list(range(array.ndim - 1, -1, -1))
+    for i in range(1, len(perm)):
+        at = i
+        for j in range(i - 1, -1, -1):
+            a, b = perm[j], perm[at]
+            if 0 in (strides[a], strides[b]) or (strides[a] == strides[b] and shape[a] <= shape[b]):
+                continue
+            if strides[a] < strides[b]:
+                break
+            perm[j], perm[at], at = b, a, j
+    return tuple(perm[::-1])
+
+
+def empty_like(array, dtype=None):
+    """An uninitialised array of the shape of ``array`` with its dimensions in the same order in memory, without gaps."""
+    dtype = dtype or array.dtype
+    if array.flags.c_contiguous:
+        return np.empty(array.shape, dtype)
+    perm = memory_order(array)
+    return np.empty([array.shape[d] for d in perm], dtype).transpose(np.argsort(perm))
+
+
+def fill(array, dtype, draw):
+    """Fills ``array`` with what ``draw(out)`` writes into a 1-D ``out`` of ``dtype``, in the order of its memory."""
+    target = array if array.flags.c_contiguous else array.transpose(memory_order(array))
+    if array.dtype == dtype and target.flags.c_contiguous:
+        draw(target.reshape(-1))
+        return
+    drawn = np.empty(array.size, dtype)
+    draw(drawn)
+    with np.errstate(all="ignore"):     # what does not fit the dtype becomes inf, as in torch
+        target[...] = drawn.reshape(target.shape)
+
+
+def real_parts(array):
+    """A complex array as a real one with a last dimension of 2; any other array as it is."""
+    if array.dtype.kind != "c":
+        return array
+    real = np.empty(0, array.dtype).real.dtype
+    return np.lib.stride_tricks.as_strided(array.real, (*array.shape, 2), (*array.strides, real.itemsize))
+
+
+def uniform(array, low, high, generator):
+    """Fills a floating ``array`` with uniform numbers in [low, high)."""
+    if array.dtype == np.float64:
+        fill(array, np.float64, lambda out: K.random.uniform64(generator.state, float(low), float(high), out))
+        return
+    f = np.float32
+    if array.dtype == np.float32:
+        low, high = f(low), f(high)
+        fill(array, f, lambda out: K.random.uniform32(generator.state, low, high, high, low, out))
+        return
+    drawn = np.empty(array.size, f)
+    K.random.uniform32(generator.state, f(low), f(high), f("nan"), f(low), drawn)
+    halves = drawn.astype(array.dtype)
+    # what rounds up to ``high`` in half precision becomes ``low``
+    halves[halves == array.dtype.type(high)] = array.dtype.type(low)
+    target = array.transpose(memory_order(array))
+    target[...] = halves.reshape(target.shape)
+
+
+def normal(array, mean, std, generator):
+    """Fills a floating ``array`` with normal numbers."""
+    mean, std = float(mean), float(std)
+    state = generator.state
+    if array.size < SMALLEST_FILL or not array.flags.c_contiguous:
+        work = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
+        fill(array, work, lambda out: K.random.normal_serial(state, generator.cache, mean, std, out))
+    elif array.dtype == np.float64:
+        fill(array, np.float64, lambda out: K.random.normal64(state, mean, std, out))
+    elif array.dtype == np.float32:
+        fill(array, np.float32, lambda out: K.random.normal32(state, np.float32(mean), np.float32(std), out))
+    else:
+        fill(array, np.float32, lambda out: K.random.normal16(state, np.float32(mean), np.float32(std), out))
+
+
+def serial(array, kernel, *args):
+    """Fills ``array`` with ``kernel(*args, out)``, which computes in float64 and writes float32 or float64."""
+    work = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
+    fill(array, work, lambda out: kernel(*args, out))
+
+
+_DIRECT = (np.float32, np.float64, np.bool_, np.int64)
+
+
+def bernoulli(array, p, generator):
+    """Fills ``array`` with ones with probability ``p``, a number."""
+    work = array.dtype if array.dtype in _DIRECT else np.bool_
+    fill(array, work, lambda out: K.random.bernoulli(generator.state, float(p), out))
+
+
+def bernoulli_each(array, p, generator):
+    """Fills ``array`` with ones with the probabilities in ``p``, an array that broadcasts to it; RuntimeError outside [0, 1]."""
+    p = np.broadcast_to(p, array.shape).transpose(memory_order(array))
+    double = p.dtype == np.float64
+    p = np.ascontiguousarray(p, np.float64 if double else np.float32).reshape(-1)
+    kernel = K.random.bernoulli_each64 if double else K.random.bernoulli_each32
+    right = []
+    fill(array, np.bool_, lambda out: right.append(kernel(generator.state, p, out)))
+    if not right[0]:
+        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false: bernoulli expects all probabilities to "
+                           "be in [0, 1]")
+
+
+# ---- integers ----------------------------------------------------------------------------------------------------------
+
+# What torch calls a dtype in the messages of random_ and uniform_: the names of C++.
+C_NAMES = {"bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short int", "int32": "int",
+           "int64": "long int", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double"}
+DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}       # bits of the significand
+I64_MAX, I64_MIN = 2 ** 63 - 1, -2 ** 63
+
+
+def limits(dtype):
+    """The smallest and the largest value of a dtype."""
+    if dtype is dtypes.bool:
+        return 0, 1
+    info = dtypes.finfo(dtype) if dtype.is_floating_point else dtypes.iinfo(dtype)
+    return info.min, info.max
+
+
+def _rounded(value, array):
+    return int(np.asarray(float(value)).astype(array.dtype).astype(np.float64))
+
+
+def _check_range(first, last, dtype):
+    low, high = limits(dtype)
+    for name, value in (("from", first), ("to - 1", last)):
+        if not low <= value <= high:
+            raise RuntimeError(f"{name} is out of bounds for {C_NAMES[dtype._name]}")
+        digits = DIGITS.get(dtype._name, 64)
+        if abs(value) > 1 << digits:
+            import warnings
+
+            warnings.warn(f"{name} is out of bounds [-(2^{digits}), 2^{digits}]. Due to precision limitations "
+                          f"{C_NAMES[dtype._name]} can support discrete uniform distribution only within this range.",
+                          UserWarning, stacklevel=5)
+
+
+def integers(array, dtype, low, high, generator):
+    """Fills ``array`` with integers in [low, high); with ``high`` None up to the largest that ``dtype`` holds.
+
+    Raises:
+        RuntimeError: the range is empty, or not within the dtype's.
+    """
+    if dtype.is_complex:
+        raise RuntimeError("check_random_bounds handles only integral, floating-point and boolean types")
+    if high is None and low == I64_MIN:
+        if dtype not in (dtypes.int64, dtypes.float64, dtypes.float32, dtypes.bfloat16):
+            raise RuntimeError("random_full_64_bits_range_kernel_cpu handles only int64, double, float and bfloat16")
+        fill(array, np.int64, lambda out: K.random.integers64(generator.state, np.uint64(0), 0, out))
+        return
+    last = None if high is None else high - 1
+    if last is not None and not low <= last:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    if dtype.is_floating_point:
+        # Move the ends inwards to the next numbers that rounding to the dtype does not carry outside.
+        digits = DIGITS[dtype._name]
+        rounded = _rounded(low + 1, array)
+        if rounded < low:
+            low = rounded + (1 << (abs(low + 1).bit_length() - 1 - digits + 1))
+        if last is None:
+            last = 1 << digits
+        else:
+            rounded = _rounded(last, array)
+            if rounded >= high:
+                last = rounded - (1 << (abs(last).bit_length() - 1 - digits + 1)) - 1
+        if low > last:
+            raise RuntimeError("random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but got "
+                               f"from={low} >= to={last + 1}")
+    elif last is None:
+        last = limits(dtype)[1]
+    _check_range(low, last, dtype)
+    if array.size:
+        span = last - low + 1
+        if span < 1 << 28:
+            fill(array, np.int64, lambda out: K.random.integers32(generator.state, span, low, out))
+        else:
+            fill(array, np.int64, lambda out: K.random.integers64(generator.state, np.uint64(span % 2 ** 64), low, out))
+
+
+def any_integers(array, dtype, generator):
+    """Fills ``array`` as ``random_()`` without bounds: [0, max] of an integer dtype, [0, 2^digits] of a floating one.
+
+    Raises:
+        NotImplementedError: the dtype is complex.
+    """
+    if dtype.is_complex:
+        from ..op import type_name
+
+        raise NotImplementedError(f"\"random_kernel_cpu\" not implemented for '{type_name(dtype)}'")
+    if dtype.is_floating_point:
+        span = (1 << DIGITS[dtype._name]) + 1
+    else:
+        span = limits(dtype)[1] + 1
+    if dtype in (dtypes.int64, dtypes.float64):
+        fill(array, np.int64, lambda out: K.random.integers64(generator.state, np.uint64(span), 0, out))
+    else:
+        fill(array, np.int64, lambda out: K.random.integers32(generator.state, span, 0, out))

@@ -1,0 +1,154 @@
+"""Conversions between dtypes, devices and Python."""
+import warnings
+
+import numpy as np
+
+from .. import devices
+from .. import dtypes
+from ..op import grad_name, record
+from ..tensor import Tensor, preserve_format
+
+_default_format = preserve_format
+
+
+@grad_name("ToCopyBackward0")
+def to_copy_backward(node, g):
+    """Back to the input's dtype; the engine converts."""
+    return g
+
+
+def to_numpy_dtype(input, np_dtype):
+    """``input`` converted to a NumPy dtype; a copy, recorded."""
+    a = input._a
+    if a.dtype.kind == "c" and np_dtype.kind != "c":
+        if np_dtype.kind != "b":
+            warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=3)
+            a = a.real
+        else:
+            a = a != 0
+    with np.errstate(all="ignore"):
+        return record(a.astype(np_dtype), to_copy_backward, (input,))
+
+
+def to_dtype(input, dtype, copy=False):
+    """``input`` as ``dtype``: itself if it is that already and no copy is asked for."""
+    if input._a.dtype == dtype._np:
+        return input.clone() if copy else input
+    return to_numpy_dtype(input, dtype._np)
+
+
+def _to(self, *args, **kwargs):
+    """This tensor with another dtype or device; itself if it has them already.
+
+    Args:
+        args: a dtype; a device and perhaps a dtype; or another Tensor, whose dtype and device are taken.
+        copy (bool): always a new tensor.
+        non_blocking (bool), memory_format: as torch's.
+
+    Raises:
+        RuntimeError: the device is not there.
+    """
+    dtype, device, copy, memory_format = parse_to(*args, **kwargs)
+    if device is not None:
+        devices.check(device)
+    found = self
+    if dtype is not None and dtype._np != self._a.dtype:
+        found = to_numpy_dtype(self, dtype._np)
+    elif copy:
+        found = self.clone()
+    if memory_format is not None and not found.is_contiguous(memory_format):
+        found = found.contiguous(memory_format=memory_format)
+    return found
+
+
+def parse_to(*args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
+    """(dtype, device, copy, memory_format) of the arguments of ``Tensor.to``; TypeError for others."""
+    args = list(args)
+    if args and isinstance(args[0], Tensor):
+        other = args.pop(0)
+        dtype, device = other.dtype, other.device
+    elif args and isinstance(args[0], dtypes.dtype):
+        dtype = args.pop(0)
+    elif args and (args[0] is None or isinstance(args[0], (str, int, devices.device)) and not isinstance(args[0], bool)):
+        device = args.pop(0)
+        if args and isinstance(args[0], dtypes.dtype):
+            dtype = args.pop(0)
+    if args and isinstance(args[0], bool):
+        non_blocking = args.pop(0)
+    if args and isinstance(args[0], bool):
+        copy = args.pop(0)
+    if args:
+        raise TypeError(f"to() received an invalid combination of arguments - got {type(args[0]).__name__}, but expected a "
+                        "dtype, a device or a Tensor")
+    if device is not None:
+        device = devices.device(device)
+    return dtype, device, copy, memory_format
+
+
+Tensor.to = _to
+
+
+def _caster(name, dtype):
+    def cast(self, memory_format=_default_format):
+        return to_dtype(self, dtype)
+    cast.__name__, cast.__doc__ = name, f"This tensor as {dtype}; itself if it is that already."
+    return cast
+
+
+for _name, _dtype in {"float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
+                      "int": dtypes.int32, "long": dtypes.int64, "short": dtypes.int16, "char": dtypes.int8,
+                      "byte": dtypes.uint8, "bool": dtypes.bool, "cfloat": dtypes.complex64,
+                      "cdouble": dtypes.complex128}.items():
+    setattr(Tensor, _name, _caster(_name, _dtype))
+
+LEGACY_TYPES = {"torch.FloatTensor": dtypes.float32, "torch.DoubleTensor": dtypes.float64, "torch.HalfTensor": dtypes.float16,
+                "torch.BFloat16Tensor": dtypes.bfloat16, "torch.ByteTensor": dtypes.uint8, "torch.CharTensor": dtypes.int8,
+                "torch.ShortTensor": dtypes.int16, "torch.IntTensor": dtypes.int32, "torch.LongTensor": dtypes.int64,
+                "torch.BoolTensor": dtypes.bool, "torch.ComplexFloatTensor": dtypes.complex64,
+                "torch.ComplexDoubleTensor": dtypes.complex128}
+_legacy_names = {d: n for n, d in LEGACY_TYPES.items()}
+
+
+def _type(self, dtype=None, non_blocking=False):
+    """The name of this tensor's legacy type, such as torch.FloatTensor; or the tensor converted to ``dtype``."""
+    if dtype is None:
+        return _legacy_names[self.dtype]
+    if isinstance(dtype, str):
+        if dtype not in LEGACY_TYPES:
+            raise ValueError(f"invalid type: '{dtype}'")
+        dtype = LEGACY_TYPES[dtype]
+    return to_dtype(self, dtype if isinstance(dtype, dtypes.dtype) else dtype.dtype)
+
+
+Tensor.type = _type
+Tensor.type_as = lambda self, other: to_dtype(self, other.dtype)
+Tensor.type_as.__doc__ = "This tensor with the dtype of ``other``."
+
+
+def _cpu(self, memory_format=_default_format):
+    """This tensor on the CPU: itself."""
+    return self
+
+
+def _cuda(self, device=None, non_blocking=False, memory_format=_default_format):
+    """This tensor on a CUDA device; RuntimeError where there is none."""
+    devices.check(devices.device("cuda" if device is None else device))
+
+
+def _pin_memory(self, device=None):
+    """The tensor itself: page-locked memory speeds up copies to a GPU, and there is none."""
+    return self
+
+
+Tensor.cpu, Tensor.cuda, Tensor.pin_memory = _cpu, _cuda, _pin_memory
+Tensor.is_pinned = lambda self, device=None: False
+
+
+def _share_memory_(self):
+    raise NotImplementedError("share_memory_ is not built yet: tensors travel between processes by copy; "
+                              "send them through a multiprocessing queue or pipe")
+
+
+Tensor.share_memory_ = _share_memory_
+
+

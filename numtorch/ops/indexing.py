@@ -1,0 +1,443 @@
+"""Gather, scatter, and selecting or writing entries of one dim by index.
+
+A tensor and a dim are seen by the kernels as (outer, n, inner). Operations that write by index are declared once, by
+``writes``, as a function that writes into an array: applied to a copy it is the operation, applied to the tensor's own memory
+its in-place form.
+"""
+import functools
+import inspect
+import math
+
+import numpy as np
+
+from .. import kernels as K
+from .. import shape as shapes
+from ..op import INPLACE, attach, grad_name, needs_grad, op, record
+from ..tensor import Tensor, storage_of, wrap
+from .inplace import check_writable, rebase, without_overlap
+
+_INDEX_KINDS = {np.dtype(np.int64), np.dtype(np.int32)}
+
+
+# ---- helpers of all index operations -----------------------------------------------------------------------------------------
+
+def fold(a, dim):
+    """``a`` as a C-contiguous (outer, n, inner) around ``dim``."""
+    if not a.ndim:
+        return a.reshape(1, 1, 1)
+    if not a.flags.c_contiguous:
+        a = np.ascontiguousarray(a)
+    return a.reshape(shapes.numel(a.shape[:dim]), a.shape[dim], shapes.numel(a.shape[dim + 1:]))
+
+
+def index_array(index, name, dtypes_text="int32/int64"):
+    """An index tensor's elements as contiguous int64."""
+    a = index._a
+    if a.dtype not in _INDEX_KINDS:
+        raise RuntimeError(f"{name}(): Expected dtype {dtypes_text} for index")
+    return np.ascontiguousarray(a, np.int64).reshape(a.shape)
+
+
+def extent(index):
+    """The least and the greatest element of a contiguous int64 array that is not empty."""
+    found = np.empty(2, np.int64)
+    K.indexing.extent(index.reshape(-1), found)
+    return found.item(0), found.item(1)
+
+
+def check_range(index, n, dim, error=RuntimeError):
+    """Raises ``error`` with torch's text unless every element is in [0, n)."""
+    if index.size:
+        low, high = extent(index)
+        if low < 0 or high >= n:
+            bad = index.reshape(-1)[(index.reshape(-1) < 0) | (index.reshape(-1) >= n)][0]
+            raise error(f"index {bad} is out of bounds for dimension {dim} with size {n}")
+
+
+def arithmetic(a):
+    """``a`` in the dtype that kernels add in: halves as float32, integers and bool as int64."""
+    kind = a.dtype.kind
+    if kind in "biu":
+        return a.astype(np.int64, copy=False)
+    return a.astype(np.float32) if a.dtype.itemsize == 2 else a
+
+
+def add_into(out, kernel, *args):
+    """Runs ``kernel(*args, sums)`` on ``out``, C-contiguous, in the dtype that it adds in."""
+    sums = arithmetic(out)
+    kernel(*args, sums)
+    if sums is not out:
+        out[...] = sums
+
+
+def number_as(value, np_dtype):
+    """A one-element array of ``value`` (a number or a Tensor of one element); RuntimeError where it does not fit."""
+    if isinstance(value, Tensor):
+        return value._a.reshape(1).astype(np_dtype)
+    try:
+        if np_dtype.kind in "iu" and isinstance(value, float) and not math.isfinite(value):
+            raise OverflowError
+        if np_dtype.kind != "c" and isinstance(value, complex):
+            raise RuntimeError(f"value cannot be converted to type {_c_name(np_dtype)} without overflow")
+        if np_dtype.kind in "iu" and not isinstance(value, complex):
+            limits = np.iinfo(np_dtype)
+            if not (limits.min or -limits.max) <= int(value) <= limits.max:
+                raise OverflowError
+        return np.array([value]).astype(np_dtype)
+    except (OverflowError, ValueError):
+        raise RuntimeError(f"value cannot be converted to type {_c_name(np_dtype)} without overflow") from None
+
+
+def _c_name(np_dtype):
+    return {"float32": "float", "float64": "double", "bool": "bool", "float16": "at::Half",
+            "bfloat16": "at::BFloat16"}.get(np_dtype.name, np_dtype.name + "_t")
+
+
+def writes(name=None, out=True):
+    """Declares an operation that copies its first argument and writes into the copy; and its in-place form.
+
+    The decorated function gets the array to write into, then the operation's own arguments; it returns what ``record`` takes:
+    backward, inputs (the written tensor first), saved tensors, ctx. It checks everything before it writes.
+    """
+    def declare(fn):
+        own = name or fn.__name__
+
+        @functools.wraps(fn)
+        def functional(input, *args, **kwargs):
+            target = np.array(input._a, order="C")
+            backward, inputs, saved, ctx = fn(target, input, *args, **kwargs)
+            return record(target, backward, inputs, saved, **ctx)
+
+        def in_place(self, *args, **kwargs):
+            check_writable(self, own + "_", [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)])
+            target = self._a if self._a.flags.c_contiguous else np.ascontiguousarray(self._a)
+            backward, inputs, saved, ctx = fn(target, self, *args, **kwargs)
+            if target is not self._a:
+                self._a[...] = target.reshape(self._a.shape)
+            return written(self, backward, inputs, saved, ctx)
+
+        signature = inspect.signature(fn)
+        functional.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
+        in_place.__name__ = in_place.__qualname__ = own + "_"
+        in_place.__doc__ = f"``{own}``, written into the tensor itself, which is returned."
+        setattr(Tensor, own + "_", in_place)
+        INPLACE[own + "_"] = in_place
+        return op(own, method=True, out=out)(functional)
+    return declare
+
+
+def written(tensor, backward, inputs, saved, ctx):
+    """Records an in-place write that has just been done to ``tensor``, the first of ``inputs``; returns the tensor."""
+    if needs_grad(*inputs):
+        result = wrap(tensor._a)
+        attach((result,), backward, inputs, saved, ctx)
+        if result._fn is not None:
+            rebase(tensor, result._fn)
+            return tensor
+    storage_of(tensor).version += 1
+    return tensor
+
+
+# ---- gather and scatter ------------------------------------------------------------------------------------------------------
+
+def _check_shapes(name, input, dim, index, src=None):
+    """The wrapped dim, after torch's checks of gather's and scatter's shapes."""
+    a, i = input._a, index._a
+    dim = shapes.wrap_dim(dim, a.ndim)
+    if max(a.ndim, 1) != max(i.ndim, 1) and i.size:
+        what = "Index tensor must have the same number of dimensions as "
+        raise RuntimeError(what + ("input tensor" if name == "gather" else "self tensor"))
+    if src is not None and max(src._a.ndim, 1) != max(i.ndim, 1) and i.size:
+        raise RuntimeError("Index tensor must have the same number of dimensions as src tensor")
+    if i.size:
+        apart = any(n > a.shape[d] for d, n in enumerate(i.shape) if d != dim) if a.ndim == i.ndim else False
+        if src is None and apart:
+            d = next(d for d, n in enumerate(i.shape) if d != dim and n > a.shape[d])
+            raise RuntimeError(f"Size does not match at dimension {d} expected index {list(i.shape)} to be no larger than self "
+                               f"{list(a.shape)} apart from dimension {dim}")
+        if src is not None and (apart or src._a.ndim and i.ndim and any(n > m for n, m in zip(i.shape, src._a.shape))):
+            raise RuntimeError(f"Expected index {list(i.shape)} to be no larger than self {list(a.shape)} apart from dimension "
+                               f"{dim} and to be no larger size than src {list(src._a.shape)}")
+    return dim
+
+
+def _part(a, shape, dim=None):
+    """The leading part of ``a`` that has ``shape``, ``dim`` left whole."""
+    if a.ndim != len(shape):
+        return a.reshape(a.shape or (1,)) if not shape else a
+    return a[tuple(slice(None if d == dim else n) for d, n in enumerate(shape))]
+
+
+@op(method=True, out=True)
+def gather(input, dim, index, *, sparse_grad=False):
+    """out[i][j] = input[index[i][j]][j] for dim 0, and so on: elements picked along ``dim``.
+
+    Args:
+        input (Tensor): of any dtype.
+        dim (int): the dim along which is picked.
+        index (Tensor): int64, as many dims as ``input``, no larger than it in the other dims.
+        sparse_grad (bool): accepted; the gradient is always dense.
+
+    Returns:
+        A Tensor of ``index``'s shape.
+
+    Raises:
+        RuntimeError: shapes do not fit, or an index is out of bounds.
+
+    >>> import numtorch as torch
+    >>> torch.gather(torch.tensor([[1, 2], [3, 4]]), 1, torch.tensor([[0, 0], [1, 0]]))
+    tensor([[1, 1],
+            [4, 3]])
+    """
+    i = index_array(index, "gather")
+    dim = _check_shapes("gather", input, dim, index)
+    a = input._a
+    out = np.empty(i.shape, a.dtype)
+    if i.size:
+        check_range(i, a.shape[dim] if a.ndim else 1, dim)
+        K.indexing.gather(fold(i, dim), K.indexing.raw(fold(_part(a, i.shape, dim), dim)), K.indexing.raw(fold(out, dim)))
+    return record(out, gather_backward, (input,), (index,), dim=dim, shape=a.shape)
+
+
+def gather_backward(node, g):
+    """Gradient of gather: added up where it was picked."""
+    index, = node.saved_tensors
+    return _scatter_add_zeros(g, node.ctx["shape"], node.ctx["dim"], index)
+
+
+def _scatter_add_zeros(g, shape, dim, index):
+    out = np.zeros(shape, g._a.dtype)
+    _scatter_run(out, dim, index_array(index, "scatter_add"), g._a, K.indexing.scatter_add)
+    return record(out, _scatter_add_zeros_backward, (g,), (index,), dim=dim)
+
+
+@grad_name("ScatterAddBackward0")
+def _scatter_add_zeros_backward(node, g):
+    """Gradient of adding into zeros by index: gather."""
+    index, = node.saved_tensors
+    return gather(g, node.ctx["dim"], index)
+
+
+def _scatter_run(out, dim, index, source, kernel, *args, move=False):
+    """Runs a scatter kernel on the part of ``out`` that ``index``'s shape reaches."""
+    if not index.size:
+        return
+    part = _part(out, index.shape, dim)
+    whole = part if part.flags.c_contiguous else np.ascontiguousarray(part)
+    source = fold(_part(source, index.shape), dim)
+    if move:
+        kernel(fold(index, dim), K.indexing.raw(source), K.indexing.raw(fold(whole, dim)))
+    else:
+        add_into(fold(whole, dim), kernel, fold(index, dim), arithmetic(source), *args)
+    if whole is not part:
+        part[...] = whole
+
+
+def _filled(value, like, shape):
+    """``value`` as an array of ``shape`` and ``like``'s dtype."""
+    return np.full(shape, number_as(value, like.dtype)[0], like.dtype)
+
+
+@writes()
+def scatter(out, input, dim, index, src=None, *, value=None, reduce=None):
+    """A copy of ``input`` with out[index[i][j]][j] = src[i][j] for dim 0, and so on; of several sources the last one stays.
+
+    Args:
+        input (Tensor): of any dtype.
+        dim (int): the dim along which is written.
+        index (Tensor): int64, no larger than ``src``, nor than ``input`` in the other dims.
+        src (Tensor or number): the elements, of ``input``'s dtype; or ``value``, one number for all.
+        reduce (str): "add" or "multiply": combine with what is there.
+
+    Raises:
+        RuntimeError: shapes or dtypes do not fit, or an index is out of bounds.
+
+    >>> import numtorch as torch
+    >>> torch.zeros(3).scatter(0, torch.tensor([2, 0]), torch.tensor([5.0, 6.0]))
+    tensor([6., 0., 5.])
+    """
+    if src is not None and not isinstance(src, Tensor):
+        src, value = None, src
+    if src is None and value is None:
+        raise TypeError("scatter() missing 1 required positional arguments: \"src\"")
+    if reduce is not None and reduce not in ("add", "multiply"):
+        raise RuntimeError("reduce argument must be either add or multiply.")
+    i = index_array(index, "scatter")
+    dim = _check_shapes("scatter", input, dim, index, src)
+    if src is not None and src._a.dtype != out.dtype:
+        raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
+    source = without_overlap(src._a, out) if src is not None else _filled(value, out, i.shape)
+    check_range(i, out.shape[dim] if out.ndim else 1, dim)
+    inputs = (input, src) if src is not None else (input,)
+    if reduce is None:
+        _scatter_run(out, dim, i, source, K.indexing.scatter, move=True)
+        return scatter_backward if src is not None else _scatter_value_backward, inputs, (index,), {"dim": dim}
+    if reduce == "add":
+        _scatter_run(out, dim, i, source, K.indexing.scatter_add)
+        return scatter_add_backward, inputs, (index,), {"dim": dim}
+    _scatter_run(out, dim, i, source, K.indexing.scatter_prod)
+    return _scatter_multiply_backward, inputs, (), {}
+
+
+def _scatter_multiply_backward(node, g):
+    """torch has no gradient here either."""
+    raise RuntimeError("derivative for aten::scatter with reduce='multiply' is not implemented; use scatter_reduce with 'prod'")
+
+
+def scatter_backward(node, g):
+    """Gradient of scatter: the written places belong to the source."""
+    index, = node.saved_tensors
+    dim = node.ctx["dim"]
+    return (scatter(g, dim, index, value=0) if node.needs[0] else None,
+            gather(g, dim, index) if node.needs[1] else None)
+
+
+@grad_name("ScatterBackward1")
+def _scatter_value_backward(node, g):
+    """Gradient of scattering a number: none where it was written."""
+    index, = node.saved_tensors
+    return scatter(g, node.ctx["dim"], index, value=0)
+
+
+@writes()
+def scatter_add(out, input, dim, index, src):
+    """A copy of ``input`` with out[index[i][j]][j] += src[i][j] for dim 0, and so on, in the order of i.
+
+    Args:
+        input (Tensor): of any dtype.
+        dim (int): the dim along which is added.
+        index (Tensor): int64, no larger than ``src``, nor than ``input`` in the other dims.
+        src (Tensor): of ``input``'s dtype.
+
+    Raises:
+        RuntimeError: shapes or dtypes do not fit, or an index is out of bounds.
+
+    >>> import numtorch as torch
+    >>> torch.zeros(2).scatter_add(0, torch.tensor([1, 1]), torch.tensor([5.0, 6.0]))
+    tensor([ 0., 11.])
+    """
+    i = index_array(index, "scatter")
+    dim = _check_shapes("scatter_add", input, dim, index, src)
+    if src._a.dtype != out.dtype:
+        raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
+    check_range(i, out.shape[dim] if out.ndim else 1, dim)
+    _scatter_run(out, dim, i, without_overlap(src._a, out), K.indexing.scatter_add)
+    return scatter_add_backward, (input, src), (index,), {"dim": dim}
+
+
+def scatter_add_backward(node, g):
+    """Gradient of scatter_add: g for the input, gathered for the source."""
+    index, = node.saved_tensors
+    return g, gather(g, node.ctx["dim"], index) if len(node.edges) > 1 and node.needs[1] else None
+
+
+@writes()
+def scatter_reduce(out, input, dim, index, src, reduce, *, include_self=True):
+    """A copy of ``input`` in which the sources of each place are combined: "sum", "prod", "mean", "amax" or "amin".
+
+    Args:
+        input (Tensor): of any dtype.
+        dim (int): the dim along which is written.
+        index (Tensor): int64, no larger than ``src``, nor than ``input`` in the other dims.
+        src (Tensor): of ``input``'s dtype.
+        reduce (str): how elements are combined.
+        include_self (bool): whether ``input``'s own element takes part.
+
+    Raises:
+        RuntimeError: shapes or dtypes do not fit, an index is out of bounds, or ``reduce`` is none of the five.
+
+    >>> import numtorch as torch
+    >>> torch.ones(2).scatter_reduce(0, torch.tensor([1, 1]), torch.tensor([5.0, 6.0]), "amax")
+    tensor([1., 6.])
+    """
+    if reduce not in _REDUCTIONS:
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+    i = index_array(index, "scatter")
+    dim = _check_shapes("scatter_reduce", input, dim, index, src)
+    if src._a.dtype != out.dtype:
+        raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
+    check_range(i, out.shape[dim] if out.ndim else 1, dim)
+    source, saved_input = without_overlap(src._a, out), input
+    if out is input._a and needs_grad(input, src):
+        saved_input = wrap(input._a.copy())       # backward needs the values before the write
+    if not include_self:
+        _scatter_run(out, dim, i, _filled(_neutral(reduce, out.dtype), out, i.shape), K.indexing.scatter, move=True)
+    if reduce in ("amax", "amin"):
+        _scatter_run(out, dim, i, source, K.indexing.scatter_extreme, reduce == "amax")
+    elif reduce == "prod":
+        _scatter_run(out, dim, i, source, K.indexing.scatter_prod)
+    else:
+        _scatter_run(out, dim, i, source, K.indexing.scatter_add)
+    if reduce == "mean":
+        counts = np.full(out.shape, int(include_self), np.int64)
+        _scatter_run(counts, dim, i, np.ones(i.shape, np.int64), K.indexing.scatter_add)
+        np.maximum(counts, 1, out=counts)
+        out[...] = out // counts if out.dtype.kind in "iu" else out / counts
+    result = wrap(out.copy()) if reduce in ("amax", "amin") and needs_grad(input, src) else None
+    return scatter_reduce_backward, (input, src), (saved_input, index, src, result), {
+        "dim": dim, "reduce": reduce, "include_self": include_self}
+
+
+_REDUCTIONS = ("sum", "prod", "mean", "amax", "amin")
+
+
+def _neutral(reduce, np_dtype):
+    if reduce in ("sum", "mean"):
+        return 0
+    if reduce == "prod":
+        return 1
+    largest = reduce == "amin"
+    if np_dtype.kind == "b":
+        return largest
+    if np_dtype.kind in "iu":
+        limits = np.iinfo(np_dtype)
+        return int(limits.max if largest else limits.min)
+    return float("inf") if largest else float("-inf")
+
+
+def scatter_reduce_backward(node, g):
+    """Gradient of scatter_reduce, as torch's ``scatter_reduce_backward``: equal extremes share."""
+    input, index, src, _ = node.saved_tensors
+    dim, reduce, include_self = node.ctx["dim"], node.ctx["reduce"], node.ctx["include_self"]
+    gi, gs = _REDUCE_BACKWARD[reduce](node, g, input, src, index, dim, include_self)
+    if not include_self and gi is not None:
+        gi = scatter(gi, dim, index, value=0)
+    return gi, gs
+
+
+def _reduce_sum_backward(node, g, input, src, index, dim, include_self):
+    return g, gather(g, dim, index)
+
+
+def _reduce_mean_backward(node, g, input, src, index, dim, include_self):
+    counts = wrap(np.full(g._a.shape, int(include_self), g._a.dtype)).scatter_add(dim, index, wrap(np.ones_like(src._a)))
+    counts = counts.masked_fill(counts == 0, 1)
+    return g / counts, gather(g, dim, index) / gather(counts, dim, index)
+
+
+def _reduce_extreme_backward(node, g, input, src, index, dim, include_self):
+    result = node.saved_tensors[3]
+    mine, theirs = (input == result).to(g.dtype), (src == gather(result, dim, index)).to(g.dtype)
+    share = g / scatter_add(mine, dim, index, theirs)
+    return mine * share, theirs * gather(share, dim, index)
+
+
+def _reduce_prod_backward(node, g, input, src, index, dim, include_self):
+    without = input.masked_fill(input == 0, 1)
+    gi = g * scatter_reduce(without, dim, index, src, "prod", include_self=include_self) / without
+    zero = src == 0
+    zeros = gather(_scatter_add_zeros(zero.to(src.dtype), input._a.shape, dim, index), dim, index)
+    single = zero & (zeros == 1)
+    others = scatter_reduce(input, dim, index, src.masked_fill(single, 1), "prod", include_self=include_self)
+    result = scatter_reduce(input, dim, index, src, "prod", include_self=include_self)
+    from .masked import where
+
+    gs = where(single, gather(g * others, dim, index), gather(g * result, dim, index) / src.masked_fill(zero, 1))
+    return gi, gs
+
+
+_REDUCE_BACKWARD = {"sum": _reduce_sum_backward, "mean": _reduce_mean_backward, "amax": _reduce_extreme_backward,
+                    "amin": _reduce_extreme_backward, "prod": _reduce_prod_backward}
+
+
+from .join import cat, stack  # noqa: E402, F401  (ops.view takes them from here)

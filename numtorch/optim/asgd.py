@@ -1,0 +1,34 @@
+"""Averaged stochastic gradient descent."""
+import numpy as np
+
+from ..tensor import wrap
+from .optimizer import Fused, check_not_negative, check_rate, run, scalar
+
+
+class ASGD(Fused):
+    """Averaged SGD (Polyak and Juditsky 1992): SGD with a falling rate, and the mean of p from step t0 on in ``state[p]["ax"]``.
+
+    Args:
+        params: tensors, (name, tensor) pairs, or dicts that define groups.
+        lr (float or Tensor): first learning rate; at step t it is lr / (1 + lambd lr t)^alpha.
+        lambd, alpha, t0, weight_decay (float): decay of p, power of the rate, first step averaged, L2 penalty.
+        foreach: accepted; the step is always one fused kernel.
+        maximize (bool): climb instead.
+        capturable, differentiable: True is not built.
+    """
+
+    def __init__(self, params, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0, foreach=None, maximize=False,
+                 differentiable=False, capturable=False):
+        check_rate(lr)
+        check_not_negative(weight_decay=weight_decay)
+        super().__init__(params, dict(lr=lr, lambd=lambd, alpha=alpha, t0=t0, weight_decay=weight_decay, foreach=foreach,
+                                      maximize=maximize, differentiable=differentiable, capturable=capturable))
+
+    def _step_group(self, group):
+        def start(p):
+            return {"step": scalar(), "eta": scalar(float(group["lr"])), "mu": scalar(1.0),
+                    "ax": wrap(np.zeros(p._a.shape, p._a.dtype))}
+
+        run("asgd", self._columns(group, ("ax",), ("eta", "mu", "step"), start), 3, 3, float(group["lr"]),
+            float(group["lambd"]), float(group["alpha"]), float(group["t0"]), float(group["weight_decay"]),
+            -1.0 if group["maximize"] else 1.0)
