@@ -120,7 +120,10 @@ def parse(key, a):
     The index arrays are a list with one entry a dim of the view that the basic key gives: int64 arrays with non-negative
     entries in range, or None for a whole dim.
     """
-    if type(key) is list and any(isinstance(k, (slice, type(None), type(Ellipsis))) for k in key):
+    if type(key) is list and len(key) < 32 and any(
+            k is None or k is Ellipsis or isinstance(k, (slice, Tensor, list, tuple, range, np.ndarray)) for k in key):
+        warnings.warn("Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(seq)] instead of "
+                      "x[seq]", UserWarning, stacklevel=3)
         key = tuple(key)
     items = key if isinstance(key, tuple) else (key,)
     items = [_item(k) for k in items]
@@ -129,7 +132,7 @@ def parse(key, a):
         if not a.ndim and type(items[0]) is int:
             raise _out_of_bounds(a, items)
         raise IndexError(f"too many indices for tensor of dimension {a.ndim}")
-    basic, indices, dim, out, plain = [], [], 0, 0, True
+    basic, indices, dim, _out, plain = [], [], 0, 0, True
     for k in items:
         if k is None:
             basic.append(None)
@@ -231,7 +234,7 @@ def _check_mask(mask, shape, dim, at):
 class Plan:
     """Index arrays applied to a tensor of some shape: which dims, where the result's dims go, and the flat row numbers."""
 
-    __slots__ = ("shape", "indices", "first", "count", "adjacent", "common", "rows")
+    __slots__ = ("adjacent", "common", "count", "first", "indices", "rows", "shape")
 
     def __init__(self, shape, indices):
         dims = [d for d, i in enumerate(indices) if i is not None]
@@ -278,7 +281,7 @@ class Plan:
         """out[indices] += values, of the result's shape; equal places add up in order."""
         if not values.size:
             return
-        end = self.first + self.count
+        self.first + self.count
         if self.adjacent and out.flags.c_contiguous:
             target, back = self.folded(out), None
         else:       # index dims in front

@@ -268,13 +268,15 @@ def scatter(out, input, dim, index, src=None, *, value=None, reduce=None):
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
     source = without_overlap(src._a, out) if src is not None else _filled(value, out, i.shape)
     check_range(i, out.shape[dim] if out.ndim else 1, dim)
-    inputs = (input, src) if src is not None else (input,)
+    inputs, ctx = (input,), {"dim": dim}
+    if src is not None:
+        inputs, ctx["shape"] = (input, src), src._a.shape
     if reduce is None:
         _scatter_run(out, dim, i, source, K.indexing.scatter, move=True)
-        return scatter_backward if src is not None else _scatter_value_backward, inputs, (index,), {"dim": dim}
+        return scatter_backward if src is not None else _scatter_value_backward, inputs, (index,), ctx
     if reduce == "add":
         _scatter_run(out, dim, i, source, K.indexing.scatter_add)
-        return scatter_add_backward, inputs, (index,), {"dim": dim}
+        return scatter_add_backward, inputs, (index,), ctx
     _scatter_run(out, dim, i, source, K.indexing.scatter_prod)
     return _scatter_multiply_backward, inputs, (), {}
 
@@ -289,7 +291,17 @@ def scatter_backward(node, g):
     index, = node.saved_tensors
     dim = node.ctx["dim"]
     return (scatter(g, dim, index, value=0) if node.needs[0] else None,
-            gather(g, dim, index) if node.needs[1] else None)
+            _source_gradient(g, dim, index, node.ctx["shape"]) if node.needs[1] else None)
+
+
+def _source_gradient(g, dim, index, shape):
+    """The gathered gradient; a source larger than the index has zeros where it was not used."""
+    found = gather(g, dim, index)
+    if index._a.shape == shape:
+        return found
+    from .view import slice_scatter_zeros
+
+    return slice_scatter_zeros(found, shape, tuple(slice(0, n) for n in index._a.shape))
 
 
 @grad_name("ScatterBackward1")
@@ -322,13 +334,15 @@ def scatter_add(out, input, dim, index, src):
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
     check_range(i, out.shape[dim] if out.ndim else 1, dim)
     _scatter_run(out, dim, i, without_overlap(src._a, out), K.indexing.scatter_add)
-    return scatter_add_backward, (input, src), (index,), {"dim": dim}
+    return scatter_add_backward, (input, src), (index,), {"dim": dim, "shape": src._a.shape}
 
 
 def scatter_add_backward(node, g):
     """Gradient of scatter_add: g for the input, gathered for the source."""
     index, = node.saved_tensors
-    return g, gather(g, node.ctx["dim"], index) if len(node.edges) > 1 and node.needs[1] else None
+    if len(node.edges) == 1:
+        return g
+    return g, _source_gradient(g, node.ctx["dim"], index, node.ctx["shape"]) if node.needs[1] else None
 
 
 @writes()
@@ -399,7 +413,14 @@ def scatter_reduce_backward(node, g):
     """Gradient of scatter_reduce, as torch's ``scatter_reduce_backward``: equal extremes share."""
     input, index, src, _ = node.saved_tensors
     dim, reduce, include_self = node.ctx["dim"], node.ctx["reduce"], node.ctx["include_self"]
+    shape, used = src._a.shape, tuple(slice(0, n) for n in index._a.shape)
+    if shape != index._a.shape:
+        src = src[used]
     gi, gs = _REDUCE_BACKWARD[reduce](node, g, input, src, index, dim, include_self)
+    if shape != index._a.shape:
+        from .view import slice_scatter_zeros
+
+        gs = slice_scatter_zeros(gs, shape, used)
     if not include_self and gi is not None:
         gi = scatter(gi, dim, index, value=0)
     return gi, gs

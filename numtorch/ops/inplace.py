@@ -5,7 +5,7 @@ from .. import dtypes
 from ..autograd.grad_mode import mode
 from ..autograd.node import new, next_number, node_class
 from ..op import record, type_name
-from ..tensor import edge_of, grad_fn_of, refresh, storage_of
+from ..tensor import edge_of, grad_fn_of, storage_of
 
 
 def check_writable(tensor, name, others=()):
@@ -65,7 +65,6 @@ def rebase(tensor, node, number=0):
         tensor._fn, tensor._nr, tensor._rg = node, number, True
         return
     base = tensor._base
-    refresh(base)
     write = new(CopySlices)
     previous = edge_of(base)
     write.edges = (previous, *node.edges[1:])

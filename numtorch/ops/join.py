@@ -269,7 +269,6 @@ def meshgrid(*tensors, indexing=None):
     shape = [t._a.size for t in tensors]
     grids = [t.reshape([1] * i + [-1] + [1] * (len(tensors) - i - 1)).expand(shape) for i, t in enumerate(tensors)]
     if swap:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 

@@ -130,9 +130,9 @@ def masked_fill(input, mask, value):
     >>> torch.tensor([1.0, 2.0]).masked_fill(torch.tensor([True, False]), -1)
     tensor([-1.,  2.])
     """
-    _check_mask("masked_fill", mask)
+    _check_mask("masked_fill_", mask)
     a, fill = input._a, number_as(_fill_value(value), input._a.dtype)
-    shape = a.shape if a.shape == mask._a.shape else shapes.broadcast_shapes(a.shape, mask._a.shape)
+    shape = a.shape if a.shape == mask._a.shape else shapes.broadcast_shapes(mask._a.shape, a.shape)
     out = np.empty(shape, a.dtype)
     _fill_run(a, mask._a, fill, out)
     return _record_fill(out, input, mask, value)
@@ -161,8 +161,7 @@ def masked_fill_(self, mask, value):
     """``masked_fill``, written into the tensor itself, which is returned; the mask may not be larger than it."""
     others = [value] if isinstance(value, Tensor) else []
     check_writable(self, "masked_fill_", others)
-    if mask._a.dtype != np.bool_:
-        raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {_c_type(mask)}")
+    _check_mask("masked_fill_", mask)
     fill = number_as(_fill_value(value), self._a.dtype)
     shape = shapes.broadcast_shapes(self._a.shape, mask._a.shape)
     if shape != self._a.shape:
@@ -247,10 +246,9 @@ def _scatter_run(x, mask, source, out):
 
 
 def _check_scatter(input, mask, source):
-    if mask._a.dtype != np.bool_:
-        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {_c_type(mask)}")
+    _check_mask("masked_scatter_", mask)
     if input._a.dtype != source._a.dtype:
-        raise RuntimeError("masked_scatter_: expected self and source to have same dtypes but got "
+        raise RuntimeError("masked_scatter: expected self and source to have same dtypes but got"
                            f"{type_name(input.dtype)} and {type_name(source.dtype)}")
 
 

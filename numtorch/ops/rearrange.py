@@ -3,10 +3,10 @@ import numpy as np
 
 from .. import kernels as K
 from .. import shape as shapes
-from ..op import grad_name, op, record
+from ..op import grad_name, op, record, type_name
 from ..tensor import Tensor, wrap
 from .index_dim import index_select
-
+from .view import diagonal_backward
 
 # ---- turning -----------------------------------------------------------------------------------------------------------------
 
@@ -213,10 +213,15 @@ def diag(input, diagonal=0):
     if input._a.ndim == 1:
         return diag_embed(input, diagonal)
     if input._a.ndim == 2:
-        from .copy import clone
-
-        return clone(input.diagonal(diagonal))
+        a = input._a
+        return record(np.array(a.diagonal(diagonal)), _diag_backward, (input,), at=(diagonal, 0, 1), shape=a.shape)
     raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input._a.ndim}D")
+
+
+@grad_name("DiagonalBackward0_copy")
+def _diag_backward(node, g):
+    """Gradient of the copied diagonal of a matrix."""
+    return diagonal_backward(node, g)
 
 
 @op(method=True)
@@ -306,12 +311,12 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
 def _repeated(repeats, n, output_size):
     a = repeats._a
     if a.dtype not in (np.dtype(np.int64), np.dtype(np.int32)):
-        raise RuntimeError("repeats has to be Long or Int tensor")
+        raise NotImplementedError(f"\"repeat_interleave_cpu\" not implemented for '{type_name(repeats.dtype)}'")
     if a.ndim > 1:
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
     if a.size and a.min() < 0:
         raise RuntimeError("repeats can not be negative")
     found = np.repeat(np.arange(n, dtype=np.int64), a)
     if output_size is not None and output_size != found.size:
-        raise RuntimeError(f"allocated size does not match required size: output_size={output_size}, sum of repeats={found.size}")
+        raise RuntimeError("allocated size does not match required size")
     return found

@@ -139,7 +139,7 @@ def _recurrence_backward(node, g):
 def _extreme(name, input, dim, largest, backward, result):
     a = input._a
     if a.dtype.kind == "c":
-        raise RuntimeError(f"\"{name}_cpu\" not implemented for '{type_name(input.dtype)}'")
+        raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{type_name(input.dtype)}'")
     dim = shapes.wrap_dim(dim, a.ndim)
     x = fold(_wide(a), dim)
     x = x.astype(np.int64) if x.dtype.kind in "biu" else x
@@ -214,7 +214,7 @@ def logcumsumexp(input, dim):
     """
     a = input._a
     if a.dtype.kind in "biuc":
-        raise RuntimeError(f"\"logcumsumexp_out_cpu\" not implemented for '{type_name(input.dtype)}'")
+        raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{type_name(input.dtype)}'")
     dim = shapes.wrap_dim(dim, a.ndim)
     x = fold(_wide(a), dim)
     out = np.empty_like(x)

@@ -257,7 +257,7 @@ def histc(input, bins=100, min=0, max=0):
     tensor([0., 2., 1., 0.])
     """
     if input._a.dtype.kind not in "fV" and input.dtype.is_floating_point is False:
-        raise RuntimeError(f"\"histogram_cpu\" not implemented for '{type_name(input.dtype)}'")
+        raise NotImplementedError(f"\"histogram_cpu\" not implemented for '{type_name(input.dtype)}'")
     if bins <= 0:
         raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
     x = np.ascontiguousarray(input._a).reshape(-1)
@@ -299,14 +299,14 @@ def bincount(input, weights=None, minlength=0):
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     if a.dtype.kind not in "iu":
-        raise RuntimeError(f"\"bincount_cpu\" not implemented for '{type_name(input.dtype)}'")
+        raise NotImplementedError(f"\"bincount_cpu\" not implemented for '{type_name(input.dtype)}'")
     if a.ndim != 1 or a.size and a.min() < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if weights is not None and weights._a.shape != a.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
     i = np.ascontiguousarray(a, np.int64)
     bins = int(i.max()) + 1 if i.size else 0
-    bins = bins if bins > minlength else minlength
+    bins = max(minlength, bins)
     if weights is None:
         out = np.zeros(bins, np.int64)
         K.indexing.bincount(i, np.empty(0, np.int64), out)

@@ -3,7 +3,7 @@ import numpy as np
 
 from .. import kernels as K
 from .. import shape as shapes
-from ..op import op, record
+from ..op import grad_name, op, record
 from ..return_types import return_type
 from ..tensor import wrap
 from .indexing import _scatter_add_zeros
@@ -151,7 +151,7 @@ def topk(input, k, dim=None, largest=True, sorted=True):
         values, index = values[:, :k], index[:, :k]
     if not shape and k == 0:
         raise RuntimeError("selected index k out of range")
-    values, index = (np.ascontiguousarray(from_rows(v, shape, dim)) for v in (values, index))
+    values, index = (from_rows(np.ascontiguousarray(v), shape, dim) for v in (values, index))
     return _topk(_picked(values, index, input, dim, topk_backward))
 
 
@@ -238,7 +238,7 @@ def _median_of(name, result, input, dim, keepdim, ignore_nan):
             else:
                 values[i:i + 1], index[i:i + 1] = _order_statistic(x[i:i + 1], (n - place.size - 1) // 2)
     values, index = _keep(values, index, shape, dim, keepdim)
-    backward = nanmedian_backward if ignore_nan else median_backward
+    backward = _nanmedian_dim_backward if ignore_nan else _median_dim_backward
     return result(_picked(values, index, input, dim, backward, keepdim=keepdim))
 
 
@@ -294,6 +294,18 @@ def median_backward(node, g):
 
 def nanmedian_backward(node, g):
     """Gradient of nanmedian: to where the value stands."""
+    return _reduced_backward(node, g)
+
+
+@grad_name("MedianBackward1")
+def _median_dim_backward(node, g):
+    """Gradient of median along a dim: to where the values stand."""
+    return _reduced_backward(node, g)
+
+
+@grad_name("NanmedianBackward1")
+def _nanmedian_dim_backward(node, g):
+    """Gradient of nanmedian along a dim: to where the values stand."""
     return _reduced_backward(node, g)
 
 
