@@ -13,6 +13,7 @@ number of words drawn so far (rejection, the cached normal, the shuffle) runs wo
 import math
 
 import numpy as np
+from numba import prange
 
 from ._jit import function, kernel
 
@@ -424,6 +425,13 @@ def dropout(state, p, scale, x, mask, out):
             kept[j] = k < limit
         for j in range(m):
             target[j] = source[j] * (scale if kept[j] else zero)
+
+
+@kernel(grain=1 << 18)
+def masked_scale(x, mask, scale, out):
+    """out = x * mask * scale, of 1-D arrays; ``mask`` bool. One pass: reads x and a byte of mask, writes out."""
+    for i in prange(x.size):
+        out[i] = x[i] * (scale if mask[i] else scale * 0)
 
 
 @kernel(grain=None)

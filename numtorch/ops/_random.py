@@ -3,6 +3,7 @@ import numpy as np
 
 from .. import dtypes
 from .. import kernels as K
+from ..op import type_name
 
 SMALLEST_FILL = 16      # from this many contiguous elements on torch makes normals in blocks
 
@@ -137,7 +138,10 @@ def limits(dtype):
 
 
 def _rounded(value, array):
-    return int(np.asarray(float(value)).astype(array.dtype).astype(np.float64))
+    """The integer ``value`` rounded to the dtype of ``array``; itself where that overflows, which is refused later."""
+    with np.errstate(over="ignore"):
+        found = np.asarray(float(value)).astype(array.dtype).astype(np.float64)
+    return int(found) if np.isfinite(found) else value
 
 
 def _check_range(first, last, dtype):
@@ -160,13 +164,18 @@ def integers(array, dtype, low, high, generator):
     Raises:
         RuntimeError: the range is empty, or not within the dtype's.
     """
-    if dtype.is_complex:
-        raise RuntimeError("check_random_bounds handles only integral, floating-point and boolean types")
     if high is None and low == I64_MIN:
+        if not array.size:
+            return
+        if dtype.is_complex or dtype in (dtypes.float16, dtypes.bool):
+            raise NotImplementedError(f"\"random_full_64_bits_range_kernel_cpu\" not implemented for '{type_name(dtype)}'")
         if dtype not in (dtypes.int64, dtypes.float64, dtypes.float32, dtypes.bfloat16):
             raise RuntimeError("random_full_64_bits_range_kernel_cpu handles only int64, double, float and bfloat16")
         fill(array, np.int64, lambda out: K.random.integers64(generator.state, np.uint64(0), 0, out))
         return
+    if dtype.is_complex:
+        raise RuntimeError(f"{'random_from_to_impl' if high is None else 'check_random_bounds'} handles only integral, "
+                           "floating-point and boolean types")
     last = None if high is None else high - 1
     if last is not None and not low <= last:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
@@ -202,9 +211,9 @@ def any_integers(array, dtype, generator):
     Raises:
         NotImplementedError: the dtype is complex.
     """
+    if not array.size:
+        return
     if dtype.is_complex:
-        from ..op import type_name
-
         raise NotImplementedError(f"\"random_kernel_cpu\" not implemented for '{type_name(dtype)}'")
     if dtype.is_floating_point:
         span = (1 << DIGITS[dtype._name]) + 1

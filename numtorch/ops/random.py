@@ -81,6 +81,8 @@ def fill_uniform(generator, low=0.0, high=1.0):
 
 def fill_normal(generator, mean=0.0, std=1.0):
     def fill(array, dtype):
+        if not array.size:
+            return      # before the dtype is looked at, as in torch
         floating("normal_kernel_cpu", dtype)
         # of a complex number each part has half the variance
         draw.normal(draw.real_parts(array), mean, std / math.sqrt(2) if dtype.is_complex else std, generator)
@@ -255,11 +257,11 @@ def randperm(n, *, generator=None, out=None, dtype=None, **options):
     def fill(array, dtype):
         if dtype is dtypes.bool or dtype.is_complex:
             raise NotImplementedError(f"\"randperm\" not implemented for '{type_name(dtype)}'")
-        if dtype.is_floating_point:
+        if dtype.is_floating_point and dtype is not dtypes.bfloat16:     # torch leaves bfloat16 out
             largest = (1 << draw.DIGITS[dtype._name]) + 1
             if n > largest:
                 raise RuntimeError(f"n cannot be greater than {largest} for {type_name(dtype)} type.")
-        elif n > draw.limits(dtype)[1]:
+        elif n > draw.limits(dtype)[1] and not dtype.is_floating_point:
             raise RuntimeError(f"value cannot be converted to type {dtype._name}_t without overflow")
         array[...] = draw_permutation(generator, n)
     return _made("randperm", (n,), dtypes.int64, fill, dtype, out, options)
@@ -372,6 +374,8 @@ def bernoulli(input, p=None, *, generator=None, out=None):
 
 
 def fill_bernoulli(array, p, generator):
+    if not array.size:
+        return
     if array.dtype.kind == "c":
         raise NotImplementedError(f"\"bernoulli_scalar_cpu_\" not implemented for '{type_name(dtypes._from_np[array.dtype])}'")
     if not isinstance(p, Tensor):

@@ -137,7 +137,7 @@ def bernoulli_(self, p=0.5, *, generator=None):
 
 def _serial_fill(name, backward, tensor, kernel, *args, kinds=dtypes.FLOATING):
     """Fills with one of the kernels that compute in float64, in dtypes of category ``kinds`` or above up to floating."""
-    if not kinds <= tensor.dtype.category <= dtypes.FLOATING or tensor.dtype is dtypes.bool:
+    if tensor._a.size and not kinds <= tensor.dtype.category <= dtypes.FLOATING:
         raise NotImplementedError(f"\"{name[:-1]}_cpu\" not implemented for '{type_name(tensor.dtype)}'")
     return _in_place(name, tensor, _BACKWARD[backward], lambda array, dtype: draw.serial(array, kernel, *args))
 
@@ -158,7 +158,8 @@ def exponential_(self, lambd=1.0, *, generator=None):
     """
     if not lambd > 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd:g}")
-    _continuous("Exponential", self, type_name(self.dtype))
+    if self._a.size:
+        _continuous("Exponential", self, type_name(self.dtype))
     return _serial_fill("exponential_", "ExponentialBackward0", self, K.random.exponential,
                         chosen(generator, "exponential_").state, float(lambd))
 

@@ -1,0 +1,256 @@
+"""Dropout: elements, or whole channels, set to zero at random while training, the others scaled up.
+
+Source: N. Srivastava et al., "Dropout: A simple way to prevent neural networks from overfitting", JMLR 15 (2014). The mask is
+drawn as ``bernoulli_(1 - p)`` draws it, so it equals torch's from the same seed.
+"""
+import warnings
+
+import numpy as np
+
+from .. import kernels as K
+from ..op import OPS, grad_name, op, record, type_name
+from ..random import default_generator
+from ..tensor import wrap
+from . import _random as draw
+from .inplace import assign, check_writable
+
+# of SELU: what its fixed point wants an element to become instead of zero (G. Klambauer et al., NeurIPS 2017)
+ALPHA = 1.7580993408473766
+
+
+def _checked(p):
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    return float(p)
+
+
+def _check_dtype(dtype):
+    if dtype.is_complex:
+        raise NotImplementedError(f"\"bernoulli_scalar_cpu_\" not implemented for '{type_name(dtype)}'")
+    if not dtype.is_floating_point:
+        raise RuntimeError(f"result type Float can't be cast to the desired output type {type_name(dtype)}")
+
+
+def _scale(p, array):
+    """1 / (1 - p) in the dtype of ``array``, rounded as torch rounds it."""
+    work = np.float64 if array.dtype == np.float64 else np.float32
+    return array.dtype.type(work(1) / work(1 - p))
+
+
+def _in_memory_order(array):
+    """(``array`` as a 1-D contiguous array in the order of its memory, shape of the way back, its permutation)."""
+    perm = draw.memory_order(array)
+    turned = array.transpose(perm)
+    work = array.dtype if array.dtype in (np.float32, np.float64) else np.float32
+    return np.ascontiguousarray(turned, work).reshape(-1), turned.shape, np.argsort(perm)
+
+
+def _drop(input, p):
+    """One pass over the elements: draws, masks and scales; recorded."""
+    x = input._a
+    _check_dtype(input.dtype)
+    scale = _scale(p, x)
+    flat, shape, back = _in_memory_order(x)
+    mask, y = np.empty(flat.size, np.bool_), np.empty_like(flat)
+    K.random.dropout(default_generator.state, 1 - p, flat.dtype.type(scale), flat, mask, y)
+    y = y.astype(x.dtype, copy=False).reshape(shape).transpose(back)
+    return record(y, dropout_backward, (input,), (wrap(mask.reshape(shape).transpose(back)),), scale=float(scale))
+
+
+@grad_name("MulBackward0")
+def dropout_backward(node, g):
+    """gx = g * mask * scale."""
+    mask, = node.saved_tensors
+    return _masked_scale(g, mask, node.ctx["scale"])
+
+
+@op
+def _masked_scale(self, mask, scale):
+    """``self * mask * scale``, the gradient of dropout.
+
+    Args:
+        self (Tensor): floating.
+        mask (Tensor): bool, of the same shape.
+        scale (float): what the elements that stay are multiplied by.
+
+    >>> import numtorch as torch
+    >>> torch._masked_scale(torch.ones(2), torch.tensor([True, False]), 2.0)
+    tensor([2., 0.])
+    """
+    x = self._a
+    work = x.dtype if x.dtype in (np.float32, np.float64) else np.float32
+    flat, kept = np.ascontiguousarray(x, work).reshape(-1), np.ascontiguousarray(mask._a).reshape(-1)
+    y = np.empty_like(flat)
+    K.random.masked_scale(flat, kept, flat.dtype.type(scale), y)
+    return record(y.astype(x.dtype, copy=False).reshape(x.shape), dropout_backward, (self,), (mask,), scale=scale)
+
+
+def _times_zero(input):
+    return OPS["mul"].fn(input, wrap(np.zeros((), input._a.dtype)))
+
+
+def _noise_shape(shape):
+    if len(shape) < 2:
+        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
+    return shape[:2] + (1,) * (len(shape) - 2)
+
+
+def _noise(input, p, feature):
+    """Ones with probability 1 - p and zeros, in the shape and memory order of ``input`` or one for each of its channels."""
+    _check_dtype(input.dtype)
+    a = input._a
+    noise = np.empty(_noise_shape(a.shape), a.dtype) if feature else draw.empty_like(a)
+    draw.bernoulli(noise, 1 - p, default_generator)
+    return noise
+
+
+def _element_dropout(input, p):
+    return _times_zero(input) if p == 1 else _drop(input, p)
+
+
+def _feature_dropout(input, p):
+    if p == 1:
+        return _times_zero(input)
+    noise = _noise(input, p, True)
+    return OPS["mul"].fn(input, wrap(noise * _scale(p, noise)))
+
+
+def _alpha(input, p, feature):
+    if p == 1:
+        return _times_zero(input)
+    noise = _noise(input, p, feature)
+    kind = noise.dtype.type
+    a = 1 / np.sqrt((ALPHA * ALPHA * p + 1) * (1 - p))
+    b = (noise - kind(1)) * kind(ALPHA * a) + kind(ALPHA * a * p)
+    return OPS["add"].fn(OPS["mul"].fn(input, wrap(noise * kind(a))), wrap(b.astype(noise.dtype)))
+
+
+def _alpha_dropout(input, p):
+    return _alpha(input, p, False)
+
+
+def _feature_alpha_dropout(input, p):
+    return _alpha(input, p, True)
+
+
+def _apply(kind, input, p, train, inplace, name):
+    p = _checked(p)
+    if p == 0 or not train or input._a.size == 0:
+        return input
+    if not inplace:
+        return kind(input, p)
+    check_writable(input, name)
+    return assign(input, kind(input, p), name)
+
+
+def _family(name, kind, says):
+    """Declares ``torch.<name>(input, p, train)`` and the in-place ``torch.<name>_``."""
+    def fn(input, p, train):
+        return _apply(kind, input, p, train, False, name)
+
+    def fn_(input, p, train):
+        return _apply(kind, input, p, train, True, name + "_")
+    for made, suffix in ((fn, ""), (fn_, "_")):
+        made.__name__ = made.__qualname__ = name + suffix
+        made.__module__ = __name__
+        made.__doc__ = f"""{says}{", in place" if suffix else ""}.
+
+        Args:
+            input (Tensor): floating{", at least 2-D" if "feature" in name else ""}.
+            p (float): the probability of an element to be dropped, in [0, 1].
+            train (bool): False gives ``input`` itself.
+
+        Raises:
+            ValueError: ``p`` is not in [0, 1].
+        """
+        op(name + suffix)(made)
+    return fn, fn_
+
+
+_family("dropout", _element_dropout, "Sets elements to zero at random and scales the others by 1 / (1 - p)")
+_family("feature_dropout", _feature_dropout, "Sets whole channels (dimension 1) to zero and scales the others by 1 / (1 - p)")
+_family("alpha_dropout", _alpha_dropout, "Dropout that keeps the mean and the variance of SELU's activations")
+_family("feature_alpha_dropout", _feature_alpha_dropout, "``alpha_dropout`` of whole channels (dimension 1)")
+
+
+# ---- torch.nn.functional -----------------------------------------------------------------------------------------------
+
+def _functional(name, kind, says, default=0.5, training=True, check=None):
+    def fn(input, p=default, training=training, inplace=False):
+        p = _checked(p)
+        if check is not None:
+            check(name, input)
+        return _apply(kind, input, p, training, inplace, name)
+    fn.__name__ = fn.__qualname__ = name
+    fn.__doc__ = f"""{says}.
+
+    Args:
+        input (Tensor): floating.
+        p (float): the probability to be dropped, in [0, 1].
+        training (bool): False gives ``input`` itself.
+        inplace (bool): write the result into ``input``.
+
+    Returns:
+        Tensor of the shape and dtype of ``input``
+
+    Raises:
+        ValueError: ``p`` is not in [0, 1].
+
+    >>> import numtorch as torch
+    >>> bool((torch.nn.functional.{name}(torch.ones(2, 3, 4), 0.0) == 1).all())
+    True
+    """
+    return op(name, namespace="nn.functional")(fn)
+
+
+def _message(name, n, input, kept):
+    ndim = input._a.ndim
+    return (f"{name}: Received a {ndim}-D input to {name}, which is deprecated and will result in an error in a future release. "
+            f"To retain the behavior and silence this warning, please use dropout instead. Note that {name} exists to provide "
+            f"channel-wise dropout on inputs with {n} spatial dimensions, a channel dimension, and an optional batch dimension "
+            f"(i.e. {kept} inputs).")
+
+
+def _check_1d(name, input):
+    if input._a.ndim not in (2, 3):
+        raise RuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {input._a.ndim}D input. Note that dropout1d exists "
+                           "to provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an "
+                           "optional batch dimension (i.e. 2D or 3D inputs).")
+
+
+def _check_2d(name, input):
+    ndim = input._a.ndim
+    if ndim not in (3, 4):
+        warnings.warn(_message(name, 2, input, "3D or 4D"), stacklevel=4)
+    if ndim == 3:
+        warnings.warn("dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired "
+                      "- input is interpreted as shape (N, C, L), where C is the channel dim. This behavior will change in a "
+                      "future release to interpret the input as one without a batch dimension, i.e. shape (C, H, W). To "
+                      "maintain the 1D channel-wise dropout behavior, please switch to using dropout1d instead.", stacklevel=4)
+
+
+def _check_3d(name, input):
+    if input._a.ndim not in (4, 5):
+        warnings.warn(_message(name, 3, input, "4D or 5D"), stacklevel=4)
+
+
+def _batched(kind, ndim):
+    """``kind``, with a batch dimension of 1 put before an input that does not have ``ndim`` dimensions."""
+    def apply(input, p):
+        if input._a.ndim == ndim:
+            return kind(input, p)
+        return OPS["squeeze"].fn(kind(OPS["unsqueeze"].fn(input, 0), p), 0)
+    return apply
+
+
+_functional("dropout", _element_dropout, "Sets elements to zero at random and scales the others by 1 / (1 - p)")
+_functional("alpha_dropout", _alpha_dropout, "Dropout that keeps the mean and the variance of SELU's activations",
+            training=False)
+_functional("feature_alpha_dropout", _feature_alpha_dropout, "``alpha_dropout`` of whole channels (dimension 1)",
+            training=False)
+_functional("dropout1d", _batched(_feature_dropout, 3), "Dropout of whole channels of an (N, C, L) or (C, L) input",
+            check=_check_1d)
+_functional("dropout2d", _feature_dropout, "Dropout of whole channels of an (N, C, H, W) input; 3-D is taken as (N, C, L)",
+            check=_check_2d)
+_functional("dropout3d", _batched(_feature_dropout, 5), "Dropout of whole channels of an (N, C, D, H, W) or (C, D, H, W) input",
+            check=_check_3d)
