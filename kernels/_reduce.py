@@ -1,8 +1,8 @@
 """(start, combine, merge) -> reductions of rows and of columns, generated as real source files as ``_pointwise`` does.
 
 A row is cut into chunks of fixed size, so that the order of additions, and with it the result, does not depend on the number
-of threads. Within a chunk 64 numbers are taken in side by side: the loop vectorises without permission to reorder (nan and
-inf keep their meaning), and a sum's rounding error grows with n / 64 and not with n.
+of threads. Within a chunk 128 numbers are taken in side by side: the loop vectorises without permission to reorder (nan and
+inf keep their meaning), and a sum's rounding error grows with n / 128 and not with n.
 """
 import importlib.util
 import sys
@@ -11,7 +11,7 @@ import threading
 from . import _cache, reduce
 from ._jit import Kernel
 
-CHUNK, LANES, BLOCK, SPLIT = 8192, 64, 512, 1024
+CHUNK, LANES, FEW, BLOCK, SPLIT = 8192, 128, 16, 512, 1024
 
 _SOURCE = '''"""Generated from numtorch/kernels/reduce.py: {name}."""
 import numpy as np
@@ -28,23 +28,23 @@ merge = function({name}_{merge}, cache=False)
 def chunk(x):
     n = x.shape[0]
     acc = start(x[0])
-    if n < {twice}:
+    if n < {few}:
         for j in range(n):
             acc = combine(acc, x[j])
         return acc
-    lanes = np.empty({lanes}, x.dtype)
-    for k in range({lanes}):
+    width = {lanes} if n >= {twice} else {few}
+    lanes = np.empty(width, x.dtype)
+    for k in range(width):
         lanes[k] = combine(start(x[k]), x[k])
-    whole = n // {lanes} * {lanes}
-    for j in range({lanes}, whole, {lanes}):
-        for k in range({lanes}):
-            lanes[k] = combine(lanes[k], x[j + k])
-    acc = lanes[0]
-    for k in range(1, {lanes}):
-        acc = merge(acc, lanes[k])
-    for j in range(whole, n):
-        acc = combine(acc, x[j])
-    return acc
+    for j in range(width, n, width):
+        part = x[j:min(n, j + width)]       # indexed from 0: Numba then need not test for negative places
+        for k in range(part.shape[0]):
+            lanes[k] = combine(lanes[k], part[k])
+    while width > 1:
+        width //= 2
+        for k in range(width):
+            lanes[k] = merge(lanes[k], lanes[k + width])
+    return lanes[0]
 
 
 def rows(x, out):
@@ -72,9 +72,9 @@ def columns(x, out):
         s, b = rest // blocks, rest % blocks
         low, high = b * {block}, min(inner, (b + 1) * {block})
         first = s * {split}
-        acc = partial[o, s, low:high]
+        acc, row = partial[o, s, low:high], x[o, first, low:high]
         for j in range(high - low):
-            acc[j] = combine(start(x[o, first, low + j]), x[o, first, low + j])
+            acc[j] = combine(start(row[j]), row[j])
         for k in range(first + 1, min(n, first + {split})):
             row = x[o, k, low:high]
             for j in range(high - low):
@@ -102,7 +102,8 @@ def reduction(name):
 
 def _make(name):
     merge = "merge" if hasattr(reduce, f"{name}_merge") else "combine"
-    text = _SOURCE.format(name=name, merge=merge, chunk=CHUNK, lanes=LANES, twice=2 * LANES, block=BLOCK, split=SPLIT)
+    text = _SOURCE.format(name=name, merge=merge, chunk=CHUNK, lanes=LANES, twice=2 * LANES, few=FEW,
+                           block=BLOCK, split=SPLIT)
     path = _cache.write_source("_reduce", f"reduce_{name}", text)
     full = f"numtorch.kernels._generated.reduce_{name}"
     spec = importlib.util.spec_from_file_location(full, path)

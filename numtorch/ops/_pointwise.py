@@ -251,13 +251,8 @@ def _inplace_source(name, n_in, extras):
 def _compile(name, source, values):
     filename = f"<numtorch op {name}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-    namespace = _Namespace(values)
-    exec(compile(source, filename, "exec"), namespace)
-    return namespace
-
-
-class _Namespace(dict):
-    """Globals of one generated function; a plain dict, filled with the shared names when the kernels are loaded."""
+    exec(compile(source, filename, "exec"), values)
+    return values
 
 
 def _stack():
@@ -295,7 +290,7 @@ def _declare(n_in, name, formulas, backward, saves, floats, out, method, inplace
     if backward is not None:
         values["Kind"] = backward.node_class = getattr(backward, "node_class", None) or node_class(backward, grad)
     bool_out = out == "bool"
-    namespace = _compile(name, _source(name, n_in, extras, saves, bool_out, backward is not None), values)
+    namespace = _compile(name, _source(name, n_in, extras, saves, bool_out, backward is not None), dict(values))
     _namespaces.append(namespace)
     fn = namespace[name]
     fn.__doc__, fn.__module__ = doc, __name__.replace("_pointwise", "pointwise")

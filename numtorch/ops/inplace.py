@@ -21,7 +21,7 @@ def check_writable(tensor, name, others=()):
     array = tensor._a
     if not array.flags.writeable:
         raise RuntimeError(f"{name}: the tensor's memory is read-only; clone() the tensor before performing the operation")
-    if 0 in array.strides and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)):
+    if array.size and 0 in array.strides and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)):
         raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single memory "
                            "location. Please clone() the tensor before performing the operation.")
 
