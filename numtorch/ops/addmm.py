@@ -7,6 +7,7 @@ from .. import kernels as K
 from .. import shape as shapes
 from ..op import op, record, type_name
 from . import pointwise
+from .copy import clone
 from .matmul import check_bmm, check_mm, check_mv, conj, matmul, mm, multiply, must_be_tensors, refuse_bool
 from .view import reshape, squeeze, unsqueeze
 
@@ -261,7 +262,7 @@ def chain_matmul(*matrices):
     for i, t in enumerate(matrices):
         if t._a.ndim != 2:
             raise RuntimeError(f"Tensor dimension is {t._a.ndim}, expected 2 instead.")
-    return matrices[0] if len(matrices) == 1 else _in_best_order(list(matrices))
+    return clone(matrices[0]) if len(matrices) == 1 else _in_best_order(list(matrices))
 
 
 @op("matmul", namespace="linalg", out=True)

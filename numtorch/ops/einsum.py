@@ -61,7 +61,7 @@ def einsum(equation, *operands):
     if rest:
         result = sum_(result, rest) if len(aligned) == 1 or any(result._a.shape[d] != 1 for d in rest) else \
             reshape(result, result._a.shape[:kept])
-    return result
+    return permute(result, range(kept)) if result is operands[0] else result
 
 
 def _from_lists(arguments):
@@ -213,7 +213,7 @@ def _contract(a, b, summed):
             groups["right"].append(d)
         else:
             groups["both"].append(d)
-    if not groups["sum"] and (not groups["left"] or not groups["right"]):
+    if not groups["sum"]:
         return pointwise.mul(a, b)
     shape_a, shape_b = a._a.shape, b._a.shape
 
