@@ -131,6 +131,10 @@ def _run_4(address, x0, x1, x2, x3, out):
     call(address, (x0, x1, x2, x3, out, 0, -1))
 
 
+def _run_5(address, x0, x1, x2, x3, x4, out):
+    call(address, (x0, x1, x2, x3, x4, out, 0, -1))
+
+
 def _entry_point(fn):
     """The compiled C entry of ``fn`` for integers, past Numba's look-up of argument types (0.27 -> 0.17 us a call)."""
     dispatcher = _jit.compile_function(fn)
@@ -139,7 +143,8 @@ def _entry_point(fn):
     return compiled.entry_point
 
 
-run_1, run_2, run_3, run_4 = map(_entry_point, (_run_1, _run_2, _run_3, _run_4))
+SERIAL = (None, *map(_entry_point, (_run_1, _run_2, _run_3, _run_4, _run_5)))
+run_1, run_2 = SERIAL[1:3]
 
 
 def threads_1(address, x, out, n, parts):
@@ -162,8 +167,12 @@ def threads_4(address, x0, x1, x2, x3, out, n, parts):
         call(address, (x0, x1, x2, x3, out, n * t // parts, n * (t + 1) // parts))
 
 
-SERIAL = (None, run_1, run_2, run_3, run_4)
-PARALLEL = (None, *map(_jit.parallel_twin, (threads_1, threads_2, threads_3, threads_4)))
+def threads_5(address, x0, x1, x2, x3, x4, out, n, parts):
+    for t in prange(parts):
+        call(address, (x0, x1, x2, x3, x4, out, n * t // parts, n * (t + 1) // parts))
+
+
+PARALLEL = (None, *map(_jit.parallel_twin, (threads_1, threads_2, threads_3, threads_4, threads_5)))
 
 
 def run_large(address, ids, out, n):

@@ -635,6 +635,10 @@ def relu(x):
     return type(x)(0) if x <= 0 else x
 
 
+def relu_grad(g, y):
+    return type(g)(0) if y <= 0 else g
+
+
 def threshold(x, limit, value):
     return value if x <= limit else x
 

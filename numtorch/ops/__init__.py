@@ -1,4 +1,4 @@
 """The differentiable operations, one family a file; importing a family declares its operations (``op.OPS``)."""
-from . import view, copy, convert, create, pointwise, reduce  # noqa: F401, I001
+from . import view, copy, convert, create, pointwise, activation, reduce  # noqa: F401, I001
 from . import random, random_fill, dropout  # noqa: F401, I001
 from . import matmul, addmm, einsum  # noqa: F401, I001

@@ -138,7 +138,7 @@ def call(rule, backward, saves, values, table=None):
     if half:
         compute = dtypes.float32
     formula = rule.formula(compute)
-    tensors = [v if isinstance(v, Tensor) else wrap(np.asarray(_cast_number(v, common))) for v in values]
+    tensors = [v if isinstance(v, Tensor) else scalar(v, common._np) or wrap(_cast_number(v, common)) for v in values]
     arrays = [t._a if t._a.dtype is compute._np else t._a.astype(compute._np) for t in tensors]
     names, out_dtype = loop_names(compute, rule, len(arrays))
     address = K._pointwise.loop(formula, names)
