@@ -2,3 +2,4 @@
 from . import view, copy, convert, create, pointwise, activation, reduce  # noqa: F401, I001
 from . import random, random_fill, dropout  # noqa: F401, I001
 from . import matmul, addmm, einsum  # noqa: F401, I001
+from . import conv  # noqa: F401, I001
