@@ -138,7 +138,7 @@ def call(rule, backward, saves, values, table=None):
     if half:
         compute = dtypes.float32
     formula = rule.formula(compute)
-    tensors = [v if isinstance(v, Tensor) else scalar(v, common._np) or wrap(_cast_number(v, common)) for v in values]
+    tensors = [v if isinstance(v, Tensor) else _number_tensor(v, common) for v in values]
     arrays = [t._a if t._a.dtype is compute._np else t._a.astype(compute._np) for t in tensors]
     names, out_dtype = loop_names(compute, rule, len(arrays))
     address = K._pointwise.loop(formula, names)
@@ -158,9 +158,12 @@ def call(rule, backward, saves, values, table=None):
     return t
 
 
-def _cast_number(value, dtype):
+def _number_tensor(value, dtype):
+    kept = scalar(value, dtype._np) if value.__class__ in (int, float) else None
+    if kept is not None:
+        return kept
     _check_fits(value, dtype._np)
-    return np.array(value).astype(dtype._np)
+    return wrap(np.array(value).astype(dtype._np))
 
 
 # ---- the hot path, as source --------------------------------------------------------------------------------------------

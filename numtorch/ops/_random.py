@@ -108,8 +108,8 @@ def bernoulli(array, p, generator):
 
 
 def bernoulli_each(array, p, generator):
-    """Fills ``array`` with ones with the probabilities in ``p``, an array that broadcasts to it; RuntimeError outside [0, 1]."""
-    p = np.broadcast_to(p, array.shape).transpose(memory_order(array))
+    """Fills ``array`` with ones with the probabilities in ``p``, an array of its shape; RuntimeError outside [0, 1]."""
+    p = p.transpose(memory_order(array))
     double = p.dtype == np.float64
     p = np.ascontiguousarray(p, np.float64 if double else np.float32).reshape(-1)
     kernel = K.random.bernoulli_each64 if double else K.random.bernoulli_each32

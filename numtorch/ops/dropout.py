@@ -18,10 +18,9 @@ from .inplace import assign, check_writable
 ALPHA = 1.7580993408473766
 
 
-def _checked(p):
+def _check(p, error):
     if not 0 <= p <= 1:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-    return float(p)
+        raise error(f"dropout probability has to be between 0 and 1, but got {p}")
 
 
 def _check_dtype(dtype):
@@ -134,7 +133,7 @@ def _feature_alpha_dropout(input, p):
 
 
 def _apply(kind, input, p, train, inplace, name):
-    p = _checked(p)
+    _check(p, RuntimeError)
     if p == 0 or not train or input._a.size == 0:
         return input
     if not inplace:
@@ -161,7 +160,7 @@ def _family(name, kind, says):
             train (bool): False gives ``input`` itself.
 
         Raises:
-            ValueError: ``p`` is not in [0, 1].
+            RuntimeError: ``p`` is not in [0, 1].
         """
         op(name + suffix)(made)
     return fn, fn_
@@ -177,7 +176,7 @@ _family("feature_alpha_dropout", _feature_alpha_dropout, "``alpha_dropout`` of w
 
 def _functional(name, kind, says, default=0.5, training=True, check=None):
     def fn(input, p=default, training=training, inplace=False):
-        p = _checked(p)
+        _check(p, ValueError)
         if check is not None:
             check(name, input)
         return _apply(kind, input, p, training, inplace, name)

@@ -37,8 +37,20 @@ def _sizes(name, args, options):
     return shape
 
 
+_OPTIONS = frozenset(("layout", "device", "requires_grad", "pin_memory"))
+
+
+def _check_options(name, options):
+    for key in options:
+        if key not in _OPTIONS and options[key] is not None:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
+    options.pop("names", None)      # dimensions have no names; torch's signature has the argument
+
+
 def _made(name, shape, default, fill, dtype, out, options):
     """A tensor of ``shape`` that ``fill(array, dtype)`` has filled, or ``out`` with those numbers."""
+    if options:
+        _check_options(name, options)
     if out is None:
         dtype = dtype or default
         array = np.empty(shape, np_dtype(dtype))
@@ -56,6 +68,8 @@ def _made(name, shape, default, fill, dtype, out, options):
 
 def _like(name, input, fill, dtype, memory_format, options):
     """A tensor of ``input``'s shape, and (unless told otherwise) strides, that ``fill(array, dtype)`` has filled."""
+    if options:
+        _check_options(name, options)
     dtype = dtype or input.dtype
     if memory_format in (None, preserve_format):
         array = draw.empty_like(input._a, np_dtype(dtype))
@@ -189,9 +203,9 @@ def randint(*args, low=0, high=None, size=None, generator=None, out=None, dtype=
     >>> import numtorch as torch
     >>> _ = torch.manual_seed(0)
     >>> torch.randint(3, 10, (4,))
-    tensor([5, 8, 6, 4])
+    tensor([7, 6, 3, 5])
     """
-    args = list(args)
+    args, given = list(args), len(args)
     if size is None:
         if len(args) < (2 if high is None else 1):
             raise TypeError("randint() received an invalid combination of arguments - expected (int high, tuple of ints size, "
@@ -205,8 +219,8 @@ def randint(*args, low=0, high=None, size=None, generator=None, out=None, dtype=
         raise TypeError("randint() received an invalid combination of arguments - expected (int high, tuple of ints size, ...) "
                         "or (int low, int high, tuple of ints size, ...)")
     if not isinstance(size, (tuple, list)):
-        raise TypeError(f"randint(): argument 'size' must be tuple of ints, not {type(size).__name__}")
-    low, high = bound("randint", "low", 1, low), bound("randint", "high", 2, high)
+        raise TypeError(f"randint(): argument 'size' (position {given}) must be tuple of ints, not {type(size).__name__}")
+    low, high = bound("randint", "low", 1, low), bound("randint", "high", max(given - 1, 1), high)
     return _made("randint", _sizes("randint", (size,), {}), dtypes.int64,
                  fill_integers(low, high, chosen(generator, "randint")), dtype, out, options)
 
@@ -248,7 +262,7 @@ def randperm(n, *, generator=None, out=None, dtype=None, **options):
     >>> import numtorch as torch
     >>> _ = torch.manual_seed(0)
     >>> torch.randperm(4)
-    tensor([2, 0, 1, 3])
+    tensor([0, 1, 3, 2])
     """
     n, generator = bound("randperm", "n", 1, n), chosen(generator, "randperm")
     if n < 0:
@@ -385,7 +399,12 @@ def fill_bernoulli(array, p, generator):
         return
     if not p.dtype.is_floating_point:
         raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{type_name(p.dtype)}'")
-    draw.bernoulli_each(array, p._a, generator)
+    try:
+        each = np.broadcast_to(p._a, array.shape)
+    except ValueError:
+        raise RuntimeError(f"The expanded size of the tensor ({list(array.shape)}) must match the existing size "
+                           f"({list(p._a.shape)}): bernoulli_ cannot broadcast p to the tensor") from None
+    draw.bernoulli_each(array, each, generator)
 
 
 _bernoulli_backward = zeros_backward("BernoulliBackward0")

@@ -86,12 +86,20 @@ def normal_(self, mean=0.0, std=1.0, *, generator=None):
     return _in_place("normal_", self, _BACKWARD["NormalBackward0"], fill_normal(generator, mean, std))
 
 
+class _Unset:
+    def __repr__(self):
+        return "..."
+
+
+_UNSET = _Unset()       # None has a meaning of its own: no upper end
+
+
 @_fill_method
-def random_(self, from_=None, to=None, *, generator=None, **keywords):
+def random_(self, from_=_UNSET, to=_UNSET, *, generator=None, **keywords):
     """Fills the tensor with random integers: ``random_()``, ``random_(to)`` or ``random_(from, to)``.
 
-    ``random_()`` draws from [0, largest] of an integer dtype and [0, 2^digits] of a floating one; else from [from, to), or with
-    ``to=None`` given by name up to the largest.
+    ``random_()`` draws from [0, largest] of an integer dtype and [0, 2^digits] of a floating one; the others from [0, to) and
+    [from, to), where ``to=None`` means up to the largest.
 
     Raises:
         RuntimeError: the range is empty, or outside the dtype.
@@ -100,19 +108,18 @@ def random_(self, from_=None, to=None, *, generator=None, **keywords):
     >>> torch.empty(3, dtype=torch.int64).random_(5, 6)
     tensor([5, 5, 5])
     """
-    named = "from" in keywords
     from_ = keywords.pop("from", from_)
     if keywords:
         raise TypeError(f"random_() got an unexpected keyword argument '{next(iter(keywords))}'")
-    generator, low, high = chosen(generator, "random_"), _plain(from_), _plain(to)
-    if low is None and high is None:
+    generator = chosen(generator, "random_")
+    if from_ is _UNSET and to is _UNSET:
         fill, number = (lambda array, dtype: draw.any_integers(array, dtype, generator)), 2
-    elif named or (low is not None and high is not None):
-        low = 0 if low is None else low
-        fill, number = fill_integers(bound("random_", "from", 1, low), high, generator), 0
+    elif from_ is _UNSET or to is _UNSET:
+        high = bound("random_", "to", 1, to if from_ is _UNSET else from_)
+        fill, number = fill_integers(0, high, generator), 1
     else:
-        high = low if high is None else high
-        fill, number = fill_integers(0, bound("random_", "to", 1, high), generator), 1
+        high = None if to is None else bound("random_", "to", 2, to)
+        fill, number = fill_integers(bound("random_", "from", 1, from_), high, generator), 0
     return _in_place("random_", self, _BACKWARD[f"RandomBackward{number}"], fill)
 
 

@@ -1,0 +1,516 @@
+"""Pooling in 1, 2 and 3 dimensions: largest element, average, power average, adaptive, and unpooling.
+
+Every kind is a table of windows for each axis (``_windows``, ``_shares``) and one kernel. The gradient of a maximum puts g
+where the maximum was, the gradient of that picks from the same places.
+"""
+from functools import lru_cache
+
+import numpy as np
+
+from .. import kernels as K
+from .. import shape as shapes
+from ..op import grad_name, op, record
+from ..tensor import wrap
+from . import activation, pointwise, reduce
+from .matmul import must_be_tensors
+
+# ---- windows -----------------------------------------------------------------------------------------------------------
+
+
+def out_size(size, kernel, stride, padding, dilation, ceil_mode):
+    """The number of windows along an axis; with ceil_mode, one that starts inside may end outside."""
+    out = (size + 2 * padding - dilation * (kernel - 1) - 1 + (stride - 1 if ceil_mode else 0)) // stride + 1
+    return out - 1 if ceil_mode and (out - 1) * stride >= size + padding else out
+
+
+@lru_cache(4096)
+def _windows(size, out, kernel, stride, padding, dilation, count_padding):
+    """(first, stop, count) of each window, cut off at the borders."""
+    start = np.arange(out) * stride - padding
+    stop = np.minimum(start + dilation * (kernel - 1) + 1, size + padding)
+    counted = stop - start
+    first = start + dilation * -(np.minimum(start, 0) // dilation)
+    stop = np.minimum(stop, size)
+    return np.stack([first, stop, counted if count_padding else stop - first], 1)
+
+
+@lru_cache(4096)
+def _shares(size, out):
+    """(first, stop, count) of each window of adaptive pooling: ``size`` elements in ``out`` runs that may overlap by one."""
+    o = np.arange(out)
+    first, stop = o * size // out, -((-(o + 1) * size) // out)
+    return np.stack([first, stop, stop - first], 1)
+
+
+_ONE = np.array([[0, 1, 1]])
+
+
+def _axes(tables):
+    return [*[_ONE] * (3 - len(tables)), *tables]
+
+
+def _planes(array, n, real=True):
+    """The array as (planes, depth, height, width), contiguous and in a dtype that kernels take."""
+    shape = array.shape
+    dtype = array.dtype if array.itemsize > 2 or array.dtype.kind in "iu" else np.float32
+    spatial = shape[len(shape) - n:]
+    return np.ascontiguousarray(array, dtype).reshape(shapes.numel(shape[:len(shape) - n]), *[1] * (3 - n), *spatial)
+
+
+def each(value, n, message):
+    """``value`` as a tuple of n ints; RuntimeError with ``message`` otherwise."""
+    if isinstance(value, int):
+        return (value,) * n
+    value = tuple(value)
+    if len(value) == 1:
+        return value * n
+    if len(value) != n:
+        raise RuntimeError(message)
+    return value
+
+
+_WORDS = {1: "one int", 2: "two ints", 3: "three ints"}
+
+
+def _settings(name, n, kernel_size, stride, padding, dilation=1):
+    def say(what):
+        return f"{name}: {what} must either be a single int, or a tuple of {_WORDS[n]}"
+    kernel = each(kernel_size, n, say("kernel_size"))
+    if stride is None or isinstance(stride, (tuple, list)) and not stride:
+        stride = kernel
+    else:
+        stride = each(stride, n, say("stride"))
+    padding, dilation = each(padding, n, say("padding")), each(dilation, n, say("dilation"))
+    if any(s == 0 for s in stride):
+        raise RuntimeError("stride should not be zero")
+    if any(k <= 0 for k in kernel):
+        raise RuntimeError(f"kernel size should be greater than zero, but got {list(kernel)}")
+    if any(s < 0 for s in stride):
+        raise RuntimeError(f"stride should be greater than zero, but got {list(stride)}")
+    if any(d <= 0 for d in dilation):
+        raise RuntimeError(f"dilation should be greater than zero, but got {list(dilation)}")
+    for p, k, d in zip(padding, kernel, dilation):
+        if p < 0:
+            raise RuntimeError(f"pad must be non-negative, but got pad: {p}")
+        if p > (d * (k - 1) + 1) // 2:
+            if n == 1:
+                raise RuntimeError(f"{name}() padding should be at most half of kernel size, but got padding={p} and "
+                                   f"kernel_size={k}")
+            raise RuntimeError(f"pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and "
+                               f"dilation={d}")
+    return kernel, stride, padding, dilation
+
+
+def _check_input(name, n, a):
+    if a.dtype.kind in "bc":
+        raise NotImplementedError(f'"{name}" not implemented for \'{"Bool" if a.dtype.kind == "b" else "ComplexFloat"}\'')
+    if a.ndim not in (n + 1, n + 2) or 0 in a.shape[a.ndim - n - 1:]:
+        if n == 1:
+            raise RuntimeError(f"{name}: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but "
+                               f"got:{list(a.shape)}")
+        if a.ndim not in (n + 1, n + 2):
+            raise RuntimeError(f"non-empty {n + 1}D or {n + 2}D (batch mode) tensor expected for input")
+        raise RuntimeError(f"Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, but "
+                           f"got:{list(a.shape)}")
+
+
+def _sizes(name, a, n, kernel, stride, padding, dilation, ceil_mode):
+    spatial = a.shape[a.ndim - n:]
+    out = tuple(out_size(i, k, s, p, d, ceil_mode) for i, k, s, p, d in zip(spatial, kernel, stride, padding, dilation))
+    if any(o < 1 for o in out):
+        if n == 1 and name == "max_pool1d":
+            raise RuntimeError(f"max_pool1d() Invalid computed output size: {out[0]}")
+        c = a.shape[a.ndim - n - 1]
+        raise RuntimeError(f"Given input size: ({'x'.join(map(str, (c, *spatial)))}). Calculated output size: "
+                           f"({'x'.join(map(str, (c, *out)))}). Output size is too small")
+    return out
+
+
+# ---- maximum -----------------------------------------------------------------------------------------------------------
+
+def _largest(input, n, tables, steps, backward):
+    """The largest element of each window, recorded with ``backward``, and its index in the plane as an int64 tensor."""
+    a = input._a
+    x = _planes(a, n)
+    y = np.empty((x.shape[0], *(len(t) for t in _axes(tables))), x.dtype)
+    indices = np.empty(y.shape, np.int64)
+    if y.size:
+        K.pool.max_pool(x, *_axes(tables), *[*[1] * (3 - n), *steps], y, indices)
+    shape = a.shape[:a.ndim - n] + y.shape[4 - n:]
+    return (record(y.astype(a.dtype, copy=False).reshape(shape), backward, (input,), indices=indices, shape=a.shape, n=n),
+            wrap(indices.reshape(shape)))
+
+
+def put_planes(g, indices, shape, n):
+    """A tensor of ``shape`` with every element of g added at its index in its plane; the gradient of a maximum."""
+    a = g._a
+    x = _planes(a, n).reshape(indices.shape[0], -1)
+    gx = np.empty((indices.shape[0], shapes.numel(shape[len(shape) - n:])), x.dtype)
+    if gx.size:
+        K.pool.scatter_planes(x, indices.reshape(len(indices), -1), gx)
+    return record(gx.astype(a.dtype, copy=False).reshape(shape), put_planes_backward, (g,), indices=indices, shape=a.shape, n=n)
+
+
+def put_planes_backward(node, g):
+    """Gradient of put_planes: the elements at the indices."""
+    return pick_planes(g, node.ctx["indices"], node.ctx["shape"], node.ctx["n"])
+
+
+def pick_planes(x, indices, shape, n):
+    """A tensor of ``shape`` with the elements of x at the indices in its planes."""
+    a = x._a
+    planes = _planes(a, n).reshape(indices.shape[0], -1)
+    y = np.empty((indices.shape[0], indices[0].size if len(indices) else 0), planes.dtype)
+    if y.size:
+        K.pool.gather_planes(planes, indices.reshape(len(indices), -1), y)
+    return record(y.astype(a.dtype, copy=False).reshape(shape), pick_planes_backward, (x,), indices=indices, shape=a.shape, n=n)
+
+
+def pick_planes_backward(node, g):
+    """Gradient of pick_planes: g at the indices."""
+    return put_planes(g, node.ctx["indices"], node.ctx["shape"], node.ctx["n"])
+
+
+def _max_backward(name):
+    @grad_name(name)
+    def backward(node, g):
+        return put_planes(g, node.ctx["indices"], node.ctx["shape"], node.ctx["n"])
+    return backward
+
+
+_MAX_BACKWARD = {1: _max_backward("SqueezeBackward1"), 2: _max_backward("MaxPool2DWithIndicesBackward0"),
+                 3: _max_backward("MaxPool3DWithIndicesBackward0")}
+_ADAPTIVE_MAX_BACKWARD = {1: _max_backward("SqueezeBackward1"), 2: _max_backward("AdaptiveMaxPool2DBackward0"),
+                          3: _max_backward("AdaptiveMaxPool3DBackward0")}
+
+
+def _max_pool(name, n, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices):
+    must_be_tensors(name, input=input)
+    kernel, stride, padding, dilation = _settings(name, n, kernel_size, stride, padding, dilation)
+    a = input._a
+    _check_input(name, n, a)
+    out = _sizes(name, a, n, kernel, stride, padding, dilation, ceil_mode)
+    if not return_indices and n == 2 and kernel == stride == (2, 2) and padding == (0, 0) and dilation == (1, 1) \
+            and a.dtype in (np.float32, np.float64) and out == (a.shape[-2] // 2, a.shape[-1] // 2):
+        return _max_pool_2x2(input, out)
+    tables = [_windows(i, o, k, s, p, d, False) for i, o, k, s, p, d in
+              zip(a.shape[a.ndim - n:], out, kernel, stride, padding, dilation)]
+    y, indices = _largest(input, n, tables, dilation, _MAX_BACKWARD[n])
+    return (y, indices) if return_indices else y
+
+
+def _max_pool_2x2(input, out):
+    a = input._a
+    x = np.ascontiguousarray(a).reshape(-1, *a.shape[-2:]) if a.size else a.reshape(0, *a.shape[-2:])
+    y = np.empty((x.shape[0], *out), a.dtype)
+    taps = np.empty(y.shape, np.uint8)
+    K.pool.max_pool_2x2(x, y, taps)
+    return record(y.reshape(*a.shape[:-2], *out), _max_pool_2x2_backward, (input,), taps=taps, shape=a.shape)
+
+
+@grad_name("MaxPool2DWithIndicesBackward0")
+def _max_pool_2x2_backward(node, g):
+    return _put_2x2(g, node.ctx["taps"], node.ctx["shape"])
+
+
+def _put_2x2(g, taps, shape):
+    a = g._a
+    gx = np.empty((taps.shape[0], *shape[-2:]), a.dtype)
+    K.pool.max_pool_2x2_grad(np.ascontiguousarray(a).reshape(taps.shape), taps, gx)
+    return record(gx.reshape(shape), _put_2x2_backward, (g,), taps=taps, shape=a.shape)
+
+
+def _put_2x2_backward(node, g):
+    taps, a = node.ctx["taps"], g._a
+    y = np.empty(taps.shape, a.dtype)
+    K.pool.max_pool_2x2_pick(np.ascontiguousarray(a).reshape(taps.shape[0], *a.shape[-2:]), taps, y)
+    return record(y.reshape(node.ctx["shape"]), _pick_2x2_backward, (g,), taps=taps, shape=a.shape)
+
+
+def _pick_2x2_backward(node, g):
+    return _put_2x2(g, node.ctx["taps"], node.ctx["shape"])
+
+
+@op(namespace="nn.functional")
+def max_pool1d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    """The largest element of each window of a signal (n, c, length) or (c, length); see ``max_pool2d``.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.max_pool1d(torch.tensor([[1., 3., 2., 0.]]), 2)
+    tensor([[3., 2.]])
+    """
+    return _max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+@op(namespace="nn.functional")
+def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    """The largest element of each window of an image; a window with a nan gives nan.
+
+    Args:
+        input (Tensor): (n, c, h, w) or (c, h, w).
+        kernel_size (int or two ints): the window.
+        stride (int or two ints): step between windows; default the window.
+        padding (int or two ints): of minus infinity, on each side, at most half a window.
+        dilation (int or two ints): step between a window's elements.
+        ceil_mode (bool): also a last window that ends outside.
+        return_indices (bool): also return where each largest element is, as h * width + w.
+
+    Returns:
+        Tensor of (n, c, (h + 2 padding - dilation (kernel - 1) - 1) // stride + 1, ...), or (Tensor, int64 Tensor).
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.max_pool2d(torch.arange(16.).view(1, 4, 4), 2)
+    tensor([[[ 5.,  7.],
+             [13., 15.]]])
+    """
+    return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+@op(namespace="nn.functional")
+def max_pool3d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    """The largest element of each window of a volume (n, c, d, h, w) or (c, d, h, w); see ``max_pool2d``.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.max_pool3d(torch.arange(8.).view(1, 2, 2, 2), 2).item()
+    7.0
+    """
+    return _max_pool("max_pool3d", 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+# ---- average -----------------------------------------------------------------------------------------------------------
+
+def _average(input, n, tables, divisor, backward):
+    a = input._a
+    x = _planes(a, n)
+    y = np.empty((x.shape[0], *(len(t) for t in _axes(tables))), x.dtype)
+    if y.size:
+        K.pool.avg_pool(x, *_axes(tables), divisor, y)
+    return record(y.astype(a.dtype, copy=False).reshape(a.shape[:a.ndim - n] + y.shape[4 - n:]), backward, (input,),
+                  tables=tables, divisor=divisor, shape=a.shape, n=n)
+
+
+def _share_out(g, tables, divisor, shape, n):
+    """The gradient of an average: every element of g, divided by its count, added to its window."""
+    a = g._a
+    x = _planes(a, n)
+    gx = np.empty((x.shape[0], *[1] * (3 - n), *shape[len(shape) - n:]), x.dtype)
+    if gx.size:
+        K.pool.avg_pool_grad(x, *_axes(tables), divisor, gx)
+    return record(gx.astype(a.dtype, copy=False).reshape(shape), _share_out_backward, (g,), tables=tables, divisor=divisor, n=n)
+
+
+def _share_out_backward(node, g):
+    ctx = node.ctx
+    return _average(g, ctx["n"], ctx["tables"], ctx["divisor"], _AVG_BACKWARD[ctx["n"]])
+
+
+def _avg_backward(name):
+    @grad_name(name)
+    def backward(node, g):
+        ctx = node.ctx
+        return _share_out(g, ctx["tables"], ctx["divisor"], ctx["shape"], ctx["n"])
+    return backward
+
+
+_AVG_BACKWARD = {1: _avg_backward("SqueezeBackward1"), 2: _avg_backward("AvgPool2DBackward0"),
+                 3: _avg_backward("AvgPool3DBackward0")}
+_ADAPTIVE_AVG_BACKWARD = {1: _avg_backward("SqueezeBackward1"), 2: _avg_backward("AdaptiveAvgPool2DBackward0"),
+                          3: _avg_backward("AdaptiveAvgPool3DBackward0")}
+
+
+def _avg_pool(name, n, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override=None):
+    must_be_tensors(name, input=input)
+    kernel, stride, padding, dilation = _settings(name, n, kernel_size, stride, padding)
+    if divisor_override == 0:
+        raise RuntimeError("divisor must be not zero")
+    a = input._a
+    _check_input(name, n, a)
+    out = _sizes(name, a, n, kernel, stride, padding, dilation, ceil_mode)
+    tables = [_windows(i, o, k, s, p, 1, bool(count_include_pad)) for i, o, k, s, p in
+              zip(a.shape[a.ndim - n:], out, kernel, stride, padding)]
+    return _average(input, n, tables, divisor_override or 0, _AVG_BACKWARD[n])
+
+
+@op(namespace="nn.functional")
+def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    """The average of each window of a signal (n, c, length) or (c, length); see ``avg_pool2d``.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.avg_pool1d(torch.tensor([[1., 3., 2., 0.]]), 2)
+    tensor([[2., 1.]])
+    """
+    return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+@op(namespace="nn.functional")
+def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
+    """The average of each window of an image.
+
+    Args:
+        input (Tensor): (n, c, h, w) or (c, h, w).
+        kernel_size, stride, padding, ceil_mode: as of ``max_pool2d``, the padding of zeros.
+        count_include_pad (bool): divide by the window's size, padding included; else by the elements inside.
+        divisor_override (int): divide by this instead.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.avg_pool2d(torch.arange(4.).view(1, 2, 2), 2).item()
+    1.5
+    """
+    return _avg_pool("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+@op(namespace="nn.functional")
+def avg_pool3d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
+    """The average of each window of a volume (n, c, d, h, w) or (c, d, h, w); see ``avg_pool2d``.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.avg_pool3d(torch.arange(8.).view(1, 2, 2, 2), 2).item()
+    3.5
+    """
+    return _avg_pool("avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+@op(namespace="nn.functional")
+def lp_pool1d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
+    """The ``norm_type``-th root of the sum of that power over each window of a signal.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.lp_pool1d(torch.tensor([[3., 4.]]), 2, 2)
+    tensor([[5.]])
+    """
+    return _lp_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+@op(namespace="nn.functional")
+def lp_pool2d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
+    """The ``norm_type``-th root of the sum of that power over each window of an image.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.lp_pool2d(torch.ones(1, 2, 2), 2, 2).item()
+    2.0
+    """
+    return _lp_pool("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+@op(namespace="nn.functional")
+def lp_pool3d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
+    """The ``norm_type``-th root of the sum of that power over each window of a volume.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.lp_pool3d(torch.ones(1, 1, 2, 2), 2, (1, 2, 2)).item()
+    2.0
+    """
+    return _lp_pool("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def _lp_pool(name, n, input, power, kernel_size, stride, ceil_mode):
+    kernel = each(kernel_size, n, f"{name}: kernel_size must either be a single int, or a tuple of {_WORDS[n]}")
+    mean = _avg_pool(name, n, pointwise.pow(input, power), kernel, stride, 0, ceil_mode, True)
+    size = shapes.numel(kernel)
+    return pointwise.pow(pointwise.mul(pointwise.mul(pointwise.sign(mean), activation.relu(pointwise.abs(mean))), size),
+                         1.0 / power)
+
+
+# ---- adaptive ----------------------------------------------------------------------------------------------------------
+
+def _targets(name, n, input, output_size):
+    must_be_tensors(name, input=input)
+    shape = input._a.shape
+    if len(shape) not in (n + 1, n + 2):
+        if len(shape) < n + 1:
+            raise ValueError(f"Input dimension should be at least {n + 1}")
+        raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got {list(shape)}")
+    sizes = (output_size,) * n if output_size is None or isinstance(output_size, int) else tuple(output_size)
+    if len(sizes) != n:
+        raise RuntimeError(f"{name}: output_size must be {n}")
+    spatial = shape[len(shape) - n:]
+    sizes = tuple(i if o is None else o for o, i in zip(sizes, spatial))
+    if any(s < 0 for s in sizes):
+        raise RuntimeError(f"{name}: elements of output_size must be greater than or equal to 0 but received {list(sizes)}")
+    if 0 in spatial:
+        raise RuntimeError(f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes "
+                           f"{list(shape)}")
+    return sizes, [_shares(i, o) for i, o in zip(spatial, sizes)]
+
+
+def _adaptive_avg(name, n, input, output_size):
+    sizes, tables = _targets(name, n, input, output_size)
+    if n > 1 and all(s == 1 for s in sizes):
+        return reduce.mean(input, tuple(range(-n, 0)), keepdim=True)
+    return _average(input, n, tables, 0, _ADAPTIVE_AVG_BACKWARD[n])
+
+
+def _adaptive_max(name, n, input, output_size, return_indices):
+    sizes, tables = _targets(name, n, input, output_size)
+    y, indices = _largest(input, n, tables, (1,) * n, _ADAPTIVE_MAX_BACKWARD[n])
+    return (y, indices) if return_indices else y
+
+
+@op(namespace="nn.functional")
+def adaptive_avg_pool1d(input, output_size):
+    """The average over ``output_size`` windows that share out the length; see ``adaptive_avg_pool2d``.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.adaptive_avg_pool1d(torch.tensor([[1., 3., 2., 0.]]), 2)
+    tensor([[2., 1.]])
+    """
+    return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
+
+
+@op(namespace="nn.functional")
+def adaptive_avg_pool2d(input, output_size):
+    """The average over windows chosen so that the output has ``output_size``: window i of an axis is i h / o to (i + 1) h / o.
+
+    Args:
+        input (Tensor): (n, c, h, w) or (c, h, w).
+        output_size (int or two ints or None): None keeps an axis.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.adaptive_avg_pool2d(torch.arange(9.).view(1, 3, 3), 1).item()
+    4.0
+    """
+    return _adaptive_avg("adaptive_avg_pool2d", 2, input, output_size)
+
+
+@op(namespace="nn.functional")
+def adaptive_avg_pool3d(input, output_size):
+    """The average over windows of a volume that share out its extents; see ``adaptive_avg_pool2d``.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.adaptive_avg_pool3d(torch.arange(8.).view(1, 2, 2, 2), 1).item()
+    3.5
+    """
+    return _adaptive_avg("adaptive_avg_pool3d", 3, input, output_size)
+
+
+@op(namespace="nn.functional")
+def adaptive_max_pool1d(input, output_size, return_indices=False):
+    """The largest element of ``output_size`` windows that share out the length; see ``adaptive_max_pool2d``.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.adaptive_max_pool1d(torch.tensor([[1., 3., 2., 0.]]), 2)
+    tensor([[3., 2.]])
+    """
+    return _adaptive_max("adaptive_max_pool1d", 1, input, output_size, return_indices)
+
+
+@op(namespace="nn.functional")
+def adaptive_max_pool2d(input, output_size, return_indices=False):
+    """The largest element of windows chosen so that the output has ``output_size``, as of ``adaptive_avg_pool2d``.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.adaptive_max_pool2d(torch.arange(9.).view(1, 3, 3), 1).item()
+    8.0
+    """
+    return _adaptive_max("adaptive_max_pool2d", 2, input, output_size, return_indices)
+
+
+@op(namespace="nn.functional")
+def adaptive_max_pool3d(input, output_size, return_indices=False):
+    """The largest element of windows of a volume that share out its extents; see ``adaptive_max_pool2d``.
+
+    >>> import numtorch as torch
+    >>> torch.nn.functional.adaptive_max_pool3d(torch.arange(8.).view(1, 2, 2, 2), 1).item()
+    7.0
+    """
+    return _adaptive_max("adaptive_max_pool3d", 3, input, output_size, return_indices)
