@@ -249,7 +249,8 @@ def xavier_normal_(tensor, gain=1.0, generator=None):
 
 
 def _kaiming_std(tensor, a, mode, nonlinearity):
-    return calculate_gain(nonlinearity, a) / math.sqrt(_calculate_correct_fan(tensor, mode))
+    fan = _calculate_correct_fan(tensor, mode)
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan)
 
 
 def _empty(tensor):
@@ -314,6 +315,9 @@ def orthogonal_(tensor, gain=1, generator=None):
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if a.size == 0:
         return tensor
+    if a.dtype not in (np.float32, np.float64):
+        raise NotImplementedError(f"orthogonal_: the QR decomposition is not built for {tensor.dtype}; initialise a float32 "
+                                  "tensor and copy it")
     rows = a.shape[0]
     flat = np.empty((rows, a.size // rows), a.dtype)
     draw.normal(flat, 0, 1, chosen(generator, "orthogonal_"))
