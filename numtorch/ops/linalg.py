@@ -14,8 +14,11 @@ from ..tensor import wrap
 _LINALG_DTYPES = {np.dtype(d) for d in ("f4", "f8", "c8", "c16")}
 
 
-class LinAlgError(RuntimeError):
+class _LinAlgError(RuntimeError):
     """A matrix that a function of linalg cannot work with: singular, not positive-definite, not convergent."""
+
+
+LinAlgError = _LinAlgError      # torch prints the first name, and exports the second
 
 
 # ---- checks ------------------------------------------------------------------------------------------------------------------

@@ -264,14 +264,14 @@ def eigh(A, UPLO="L"):
 
 
 def linalg_eigh_backward(node, gL, gV):
-    """Gradient of eigh: V (diag(gL) + (V^H gV) / E) V^H, E[i, j] = L[j] - L[i]."""
+    """Gradient of eigh: V (diag(gL) + skew(V^H gV) / E) V^H, E[i, j] = L[j] - L[i]."""
     L, V = node.saved_tensors
     if gL is None and gV is None:
         return None
     if gV is None:
         return (V * gL.unsqueeze(-2).to(V.dtype)) @ V.mH
     inner = V.mH @ gV
-    inner = (inner - _diagonal(inner).diag_embed()) / _differences(L)
+    inner = (inner - inner.mH) * 0.5 / _differences(L)      # skew: eigenvectors stay orthonormal
     if gL is not None:
         inner = inner + gL.to(V.dtype).diag_embed()
     return V @ inner @ V.mH
