@@ -4,7 +4,6 @@ import warnings
 import numpy as np
 
 from .. import kernels as K
-from .. import shape as shapes
 from ..op import op, record, type_name
 from . import pointwise
 from .copy import clone

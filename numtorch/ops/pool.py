@@ -1,6 +1,6 @@
-"""Pooling in 1, 2 and 3 dimensions: largest element, average, power average, adaptive, and unpooling.
+"""Pooling in 1, 2 and 3 dimensions: the largest element or the average of windows.
 
-Every kind is a table of windows for each axis (``_windows``, ``_shares``) and one kernel. The gradient of a maximum puts g
+Every kind is a table of windows for each axis and one kernel. The gradient of a maximum puts g
 where the maximum was, the gradient of that picks from the same places.
 """
 from functools import lru_cache
@@ -11,7 +11,6 @@ from .. import kernels as K
 from .. import shape as shapes
 from ..op import grad_name, op, record
 from ..tensor import wrap
-from . import activation, pointwise, reduce
 from .matmul import must_be_tensors
 
 # ---- windows -----------------------------------------------------------------------------------------------------------
@@ -34,14 +33,6 @@ def _windows(size, out, kernel, stride, padding, dilation, count_padding):
     return np.stack([first, stop, counted if count_padding else stop - first], 1)
 
 
-@lru_cache(4096)
-def _shares(size, out):
-    """(first, stop, count) of each window of adaptive pooling: ``size`` elements in ``out`` runs that may overlap by one."""
-    o = np.arange(out)
-    first, stop = o * size // out, -((-(o + 1) * size) // out)
-    return np.stack([first, stop, stop - first], 1)
-
-
 _ONE = np.array([[0, 1, 1]])
 
 
@@ -49,7 +40,7 @@ def _axes(tables):
     return [*[_ONE] * (3 - len(tables)), *tables]
 
 
-def _planes(array, n, real=True):
+def planes_of(array, n):
     """The array as (planes, depth, height, width), contiguous and in a dtype that kernels take."""
     shape = array.shape
     dtype = array.dtype if array.itemsize > 2 or array.dtype.kind in "iu" else np.float32
@@ -69,12 +60,12 @@ def each(value, n, message):
     return value
 
 
-_WORDS = {1: "one int", 2: "two ints", 3: "three ints"}
+WORDS = {1: "one int", 2: "two ints", 3: "three ints"}
 
 
 def _settings(name, n, kernel_size, stride, padding, dilation=1):
     def say(what):
-        return f"{name}: {what} must either be a single int, or a tuple of {_WORDS[n]}"
+        return f"{name}: {what} must either be a single int, or a tuple of {WORDS[n]}"
     kernel = each(kernel_size, n, say("kernel_size"))
     if stride is None or isinstance(stride, (tuple, list)) and not stride:
         stride = kernel
@@ -128,26 +119,32 @@ def _sizes(name, a, n, kernel, stride, padding, dilation, ceil_mode):
 
 # ---- maximum -----------------------------------------------------------------------------------------------------------
 
-def _largest(input, n, tables, steps, backward):
+def largest(input, n, tables, steps, backward):
     """The largest element of each window, recorded with ``backward``, and its index in the plane as an int64 tensor."""
     a = input._a
-    x = _planes(a, n)
+    x = planes_of(a, n)
     y = np.empty((x.shape[0], *(len(t) for t in _axes(tables))), x.dtype)
     indices = np.empty(y.shape, np.int64)
     if y.size:
         K.pool.max_pool(x, *_axes(tables), *[*[1] * (3 - n), *steps], y, indices)
     shape = a.shape[:a.ndim - n] + y.shape[4 - n:]
-    return (record(y.astype(a.dtype, copy=False).reshape(shape), backward, (input,), indices=indices, shape=a.shape, n=n),
+    return (record(y.astype(a.dtype, copy=False).reshape(shape), backward, (input,), indices=_rows(indices),
+                   shape=a.shape, n=n),
             wrap(indices.reshape(shape)))
 
 
+def _rows(array):
+    """(planes, d, h, w) as (planes, d * h * w), also where there are no planes."""
+    return array.reshape(array.shape[0], shapes.numel(array.shape[1:]))
+
+
 def put_planes(g, indices, shape, n):
-    """A tensor of ``shape`` with every element of g added at its index in its plane; the gradient of a maximum."""
+    """A tensor of ``shape`` with each element of g added at its index (planes, elements) in its plane; a maximum's gradient."""
     a = g._a
-    x = _planes(a, n).reshape(indices.shape[0], -1)
+    x = _rows(planes_of(a, n))
     gx = np.empty((indices.shape[0], shapes.numel(shape[len(shape) - n:])), x.dtype)
     if gx.size:
-        K.pool.scatter_planes(x, indices.reshape(len(indices), -1), gx)
+        K.pool.scatter_planes(x, indices, gx)
     return record(gx.astype(a.dtype, copy=False).reshape(shape), put_planes_backward, (g,), indices=indices, shape=a.shape, n=n)
 
 
@@ -159,10 +156,10 @@ def put_planes_backward(node, g):
 def pick_planes(x, indices, shape, n):
     """A tensor of ``shape`` with the elements of x at the indices in its planes."""
     a = x._a
-    planes = _planes(a, n).reshape(indices.shape[0], -1)
-    y = np.empty((indices.shape[0], indices[0].size if len(indices) else 0), planes.dtype)
+    planes = _rows(planes_of(a, n))
+    y = np.empty(indices.shape, planes.dtype)
     if y.size:
-        K.pool.gather_planes(planes, indices.reshape(len(indices), -1), y)
+        K.pool.gather_planes(planes, indices, y)
     return record(y.astype(a.dtype, copy=False).reshape(shape), pick_planes_backward, (x,), indices=indices, shape=a.shape, n=n)
 
 
@@ -171,17 +168,16 @@ def pick_planes_backward(node, g):
     return put_planes(g, node.ctx["indices"], node.ctx["shape"], node.ctx["n"])
 
 
-def _max_backward(name):
+def max_backward(name):
+    """The backward function of a maximum under torch's ``name`` for it."""
     @grad_name(name)
     def backward(node, g):
         return put_planes(g, node.ctx["indices"], node.ctx["shape"], node.ctx["n"])
     return backward
 
 
-_MAX_BACKWARD = {1: _max_backward("SqueezeBackward1"), 2: _max_backward("MaxPool2DWithIndicesBackward0"),
-                 3: _max_backward("MaxPool3DWithIndicesBackward0")}
-_ADAPTIVE_MAX_BACKWARD = {1: _max_backward("SqueezeBackward1"), 2: _max_backward("AdaptiveMaxPool2DBackward0"),
-                          3: _max_backward("AdaptiveMaxPool3DBackward0")}
+_MAX_BACKWARD = {1: max_backward("SqueezeBackward1"), 2: max_backward("MaxPool2DWithIndicesBackward0"),
+                 3: max_backward("MaxPool3DWithIndicesBackward0")}
 
 
 def _max_pool(name, n, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices):
@@ -195,7 +191,7 @@ def _max_pool(name, n, input, kernel_size, stride, padding, dilation, ceil_mode,
         return _max_pool_2x2(input, out)
     tables = [_windows(i, o, k, s, p, d, False) for i, o, k, s, p, d in
               zip(a.shape[a.ndim - n:], out, kernel, stride, padding, dilation)]
-    y, indices = _largest(input, n, tables, dilation, _MAX_BACKWARD[n])
+    y, indices = largest(input, n, tables, dilation, _MAX_BACKWARD[n])
     return (y, indices) if return_indices else y
 
 
@@ -279,9 +275,10 @@ def max_pool3d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
 
 # ---- average -----------------------------------------------------------------------------------------------------------
 
-def _average(input, n, tables, divisor, backward):
+def average(input, n, tables, divisor, backward):
+    """The average over each window, recorded with ``backward``; a divisor that is not 0 replaces the windows' counts."""
     a = input._a
-    x = _planes(a, n)
+    x = planes_of(a, n)
     y = np.empty((x.shape[0], *(len(t) for t in _axes(tables))), x.dtype)
     if y.size:
         K.pool.avg_pool(x, *_axes(tables), divisor, y)
@@ -292,7 +289,7 @@ def _average(input, n, tables, divisor, backward):
 def _share_out(g, tables, divisor, shape, n):
     """The gradient of an average: every element of g, divided by its count, added to its window."""
     a = g._a
-    x = _planes(a, n)
+    x = planes_of(a, n)
     gx = np.empty((x.shape[0], *[1] * (3 - n), *shape[len(shape) - n:]), x.dtype)
     if gx.size:
         K.pool.avg_pool_grad(x, *_axes(tables), divisor, gx)
@@ -301,10 +298,11 @@ def _share_out(g, tables, divisor, shape, n):
 
 def _share_out_backward(node, g):
     ctx = node.ctx
-    return _average(g, ctx["n"], ctx["tables"], ctx["divisor"], _AVG_BACKWARD[ctx["n"]])
+    return average(g, ctx["n"], ctx["tables"], ctx["divisor"], _AVG_BACKWARD[ctx["n"]])
 
 
-def _avg_backward(name):
+def avg_backward(name):
+    """The backward function of an average under torch's ``name`` for it."""
     @grad_name(name)
     def backward(node, g):
         ctx = node.ctx
@@ -312,13 +310,12 @@ def _avg_backward(name):
     return backward
 
 
-_AVG_BACKWARD = {1: _avg_backward("SqueezeBackward1"), 2: _avg_backward("AvgPool2DBackward0"),
-                 3: _avg_backward("AvgPool3DBackward0")}
-_ADAPTIVE_AVG_BACKWARD = {1: _avg_backward("SqueezeBackward1"), 2: _avg_backward("AdaptiveAvgPool2DBackward0"),
-                          3: _avg_backward("AdaptiveAvgPool3DBackward0")}
+_AVG_BACKWARD = {1: avg_backward("SqueezeBackward1"), 2: avg_backward("AvgPool2DBackward0"),
+                 3: avg_backward("AvgPool3DBackward0")}
 
 
-def _avg_pool(name, n, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override=None):
+def avg_pool_of(name, n, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override=None):
+    """``avg_pool<n>d``, under the name that errors show."""
     must_be_tensors(name, input=input)
     kernel, stride, padding, dilation = _settings(name, n, kernel_size, stride, padding)
     if divisor_override == 0:
@@ -328,7 +325,7 @@ def _avg_pool(name, n, input, kernel_size, stride, padding, ceil_mode, count_inc
     out = _sizes(name, a, n, kernel, stride, padding, dilation, ceil_mode)
     tables = [_windows(i, o, k, s, p, 1, bool(count_include_pad)) for i, o, k, s, p in
               zip(a.shape[a.ndim - n:], out, kernel, stride, padding)]
-    return _average(input, n, tables, divisor_override or 0, _AVG_BACKWARD[n])
+    return average(input, n, tables, divisor_override or 0, _AVG_BACKWARD[n])
 
 
 @op(namespace="nn.functional")
@@ -339,7 +336,7 @@ def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     >>> torch.nn.functional.avg_pool1d(torch.tensor([[1., 3., 2., 0.]]), 2)
     tensor([[2., 1.]])
     """
-    return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return avg_pool_of("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
 @op(namespace="nn.functional")
@@ -356,7 +353,7 @@ def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     >>> torch.nn.functional.avg_pool2d(torch.arange(4.).view(1, 2, 2), 2).item()
     1.5
     """
-    return _avg_pool("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return avg_pool_of("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 @op(namespace="nn.functional")
@@ -367,150 +364,4 @@ def avg_pool3d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     >>> torch.nn.functional.avg_pool3d(torch.arange(8.).view(1, 2, 2, 2), 2).item()
     3.5
     """
-    return _avg_pool("avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-
-
-@op(namespace="nn.functional")
-def lp_pool1d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
-    """The ``norm_type``-th root of the sum of that power over each window of a signal.
-
-    >>> import numtorch as torch
-    >>> torch.nn.functional.lp_pool1d(torch.tensor([[3., 4.]]), 2, 2)
-    tensor([[5.]])
-    """
-    return _lp_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-@op(namespace="nn.functional")
-def lp_pool2d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
-    """The ``norm_type``-th root of the sum of that power over each window of an image.
-
-    >>> import numtorch as torch
-    >>> torch.nn.functional.lp_pool2d(torch.ones(1, 2, 2), 2, 2).item()
-    2.0
-    """
-    return _lp_pool("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-@op(namespace="nn.functional")
-def lp_pool3d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
-    """The ``norm_type``-th root of the sum of that power over each window of a volume.
-
-    >>> import numtorch as torch
-    >>> torch.nn.functional.lp_pool3d(torch.ones(1, 1, 2, 2), 2, (1, 2, 2)).item()
-    2.0
-    """
-    return _lp_pool("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-def _lp_pool(name, n, input, power, kernel_size, stride, ceil_mode):
-    kernel = each(kernel_size, n, f"{name}: kernel_size must either be a single int, or a tuple of {_WORDS[n]}")
-    mean = _avg_pool(name, n, pointwise.pow(input, power), kernel, stride, 0, ceil_mode, True)
-    size = shapes.numel(kernel)
-    return pointwise.pow(pointwise.mul(pointwise.mul(pointwise.sign(mean), activation.relu(pointwise.abs(mean))), size),
-                         1.0 / power)
-
-
-# ---- adaptive ----------------------------------------------------------------------------------------------------------
-
-def _targets(name, n, input, output_size):
-    must_be_tensors(name, input=input)
-    shape = input._a.shape
-    if len(shape) not in (n + 1, n + 2):
-        if len(shape) < n + 1:
-            raise ValueError(f"Input dimension should be at least {n + 1}")
-        raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got {list(shape)}")
-    sizes = (output_size,) * n if output_size is None or isinstance(output_size, int) else tuple(output_size)
-    if len(sizes) != n:
-        raise RuntimeError(f"{name}: output_size must be {n}")
-    spatial = shape[len(shape) - n:]
-    sizes = tuple(i if o is None else o for o, i in zip(sizes, spatial))
-    if any(s < 0 for s in sizes):
-        raise RuntimeError(f"{name}: elements of output_size must be greater than or equal to 0 but received {list(sizes)}")
-    if 0 in spatial:
-        raise RuntimeError(f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes "
-                           f"{list(shape)}")
-    return sizes, [_shares(i, o) for i, o in zip(spatial, sizes)]
-
-
-def _adaptive_avg(name, n, input, output_size):
-    sizes, tables = _targets(name, n, input, output_size)
-    if n > 1 and all(s == 1 for s in sizes):
-        return reduce.mean(input, tuple(range(-n, 0)), keepdim=True)
-    return _average(input, n, tables, 0, _ADAPTIVE_AVG_BACKWARD[n])
-
-
-def _adaptive_max(name, n, input, output_size, return_indices):
-    sizes, tables = _targets(name, n, input, output_size)
-    y, indices = _largest(input, n, tables, (1,) * n, _ADAPTIVE_MAX_BACKWARD[n])
-    return (y, indices) if return_indices else y
-
-
-@op(namespace="nn.functional")
-def adaptive_avg_pool1d(input, output_size):
-    """The average over ``output_size`` windows that share out the length; see ``adaptive_avg_pool2d``.
-
-    >>> import numtorch as torch
-    >>> torch.nn.functional.adaptive_avg_pool1d(torch.tensor([[1., 3., 2., 0.]]), 2)
-    tensor([[2., 1.]])
-    """
-    return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
-
-
-@op(namespace="nn.functional")
-def adaptive_avg_pool2d(input, output_size):
-    """The average over windows chosen so that the output has ``output_size``: window i of an axis is i h / o to (i + 1) h / o.
-
-    Args:
-        input (Tensor): (n, c, h, w) or (c, h, w).
-        output_size (int or two ints or None): None keeps an axis.
-
-    >>> import numtorch as torch
-    >>> torch.nn.functional.adaptive_avg_pool2d(torch.arange(9.).view(1, 3, 3), 1).item()
-    4.0
-    """
-    return _adaptive_avg("adaptive_avg_pool2d", 2, input, output_size)
-
-
-@op(namespace="nn.functional")
-def adaptive_avg_pool3d(input, output_size):
-    """The average over windows of a volume that share out its extents; see ``adaptive_avg_pool2d``.
-
-    >>> import numtorch as torch
-    >>> torch.nn.functional.adaptive_avg_pool3d(torch.arange(8.).view(1, 2, 2, 2), 1).item()
-    3.5
-    """
-    return _adaptive_avg("adaptive_avg_pool3d", 3, input, output_size)
-
-
-@op(namespace="nn.functional")
-def adaptive_max_pool1d(input, output_size, return_indices=False):
-    """The largest element of ``output_size`` windows that share out the length; see ``adaptive_max_pool2d``.
-
-    >>> import numtorch as torch
-    >>> torch.nn.functional.adaptive_max_pool1d(torch.tensor([[1., 3., 2., 0.]]), 2)
-    tensor([[3., 2.]])
-    """
-    return _adaptive_max("adaptive_max_pool1d", 1, input, output_size, return_indices)
-
-
-@op(namespace="nn.functional")
-def adaptive_max_pool2d(input, output_size, return_indices=False):
-    """The largest element of windows chosen so that the output has ``output_size``, as of ``adaptive_avg_pool2d``.
-
-    >>> import numtorch as torch
-    >>> torch.nn.functional.adaptive_max_pool2d(torch.arange(9.).view(1, 3, 3), 1).item()
-    8.0
-    """
-    return _adaptive_max("adaptive_max_pool2d", 2, input, output_size, return_indices)
-
-
-@op(namespace="nn.functional")
-def adaptive_max_pool3d(input, output_size, return_indices=False):
-    """The largest element of windows of a volume that share out its extents; see ``adaptive_max_pool2d``.
-
-    >>> import numtorch as torch
-    >>> torch.nn.functional.adaptive_max_pool3d(torch.arange(8.).view(1, 2, 2, 2), 1).item()
-    7.0
-    """
-    return _adaptive_max("adaptive_max_pool3d", 3, input, output_size, return_indices)
+    return avg_pool_of("avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
