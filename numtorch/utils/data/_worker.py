@@ -71,7 +71,10 @@ class WorkerError:
             exception = self.kind(message)
         except Exception:
             raise RuntimeError(message) from None
-        raise exception
+        try:
+            raise exception
+        finally:
+            del exception       # this frame is in its traceback: a cycle, which would keep the iterator and its workers
 
 
 def _rebuild_error(kind, worker_id, text):

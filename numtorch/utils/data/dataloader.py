@@ -310,7 +310,10 @@ class _MultiProcessIterator(_Iterator):
         self._say(self._conns[i], (self._sent - 1, indices))
 
     def _raise_dead(self):
-        connection.wait([w.sentinel for w in self._workers], 1)     # a broken pipe is seen before the end of its process
+        ended = connection.wait([w.sentinel for w in self._workers], 1)     # a broken pipe is seen before its process ends
+        for w in self._workers:
+            if w.sentinel in ended:
+                w.join(1)
         dead = [w for w in self._workers if not w.is_alive()] or self._workers
         pids = ", ".join(str(w.pid) for w in dead)
         code = dead[0].exitcode
