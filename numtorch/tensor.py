@@ -479,7 +479,8 @@ def _copy_memory(tensor, memo):
 def wrap(array):
     """A tensor on ``array``, without history."""
     t = new(Tensor)
-    t._a = array
+    # arithmetic on 0-dim arrays gives NumPy scalars, and kernels read the header of an ndarray
+    t._a = array if array.__class__ is np.ndarray else np.asarray(array)
     if mode.inference:
         t._inference = True
     return t

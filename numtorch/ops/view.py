@@ -10,6 +10,7 @@ from ..tensor import Tensor, new, storage_of
 def view_of(input, array, backward, **ctx):
     """A view of ``input`` that shows ``array``, an ndarray on its memory; recorded with ``backward`` if need be."""
     t = new(Tensor)
+    assert array.__class__ is np.ndarray, "a view of one element needs an Ellipsis in its index"
     t._a = array
     storage = input._storage
     if storage is None:
