@@ -56,3 +56,24 @@ def resample_grad(gy, sources, weights, gx):
                 target, weight = gx[m, sources[o, k]], weights[o, k]
                 for i in range(source.size):
                     target[i] += weight * source[i]
+
+
+@kernel
+def resample_rows(x, sources, weights, y):
+    """``resample`` along the last axis: y[m, o] = sum over k of weights[o, k] * x[m, sources[o, k]]."""
+    for m in prange(x.shape[0]):
+        for o in range(sources.shape[0]):
+            total = weights[o, 0] * x[m, sources[o, 0]]
+            for k in range(1, sources.shape[1]):
+                total += weights[o, k] * x[m, sources[o, k]]
+            y[m, o] = total
+
+
+@kernel
+def resample_rows_grad(gy, sources, weights, gx):
+    """The gradient of ``resample_rows``: gx[m, sources[o, k]] += weights[o, k] * gy[m, o], from zero."""
+    for m in prange(gy.shape[0]):
+        gx[m] = 0
+        for o in range(sources.shape[0]):
+            for k in range(sources.shape[1]):
+                gx[m, sources[o, k]] += weights[o, k] * gy[m, o]
