@@ -260,15 +260,20 @@ def draw_multinomial(generator, p, samples, replacement):
         return out
     if not p.size:
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+    work = p.dtype if p.dtype in (np.float32, np.float64) else np.dtype(np.float32)
+    if replacement and samples > 1:
+        weights = np.ascontiguousarray(p, work)
+        for wrong, why in ((~(weights >= 0), "encountering probability entry < 0"),
+                           (weights == np.inf, "encountering probability entry = infinity or NaN"),
+                           (weights.sum(1) == 0, "sum of probabilities <= 0")):
+            if wrong.any():
+                raise RuntimeError(f"invalid multinomial distribution ({why})")
+        K.random.multinomial(generator.state, weights, np.empty(p.shape[1], work), out)
+        return out
     if not (p.max() < np.inf and p.min() >= 0):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     if (p.sum(1) == 0).any():
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-    work = p.dtype if p.dtype in (np.float32, np.float64) else np.dtype(np.float32)
-    if replacement and samples > 1:
-        weights = np.ascontiguousarray(p, work)
-        K.random.multinomial(generator.state, weights, np.empty(p.shape[1], work), out)
-        return out
     q = np.empty(p.size, work)
     K.random.exponential(generator.state, 1.0, q)
     with np.errstate(all="ignore"):

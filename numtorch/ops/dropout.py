@@ -120,8 +120,9 @@ def _alpha(input, p, feature):
     noise = _noise(input, p, feature)
     kind = noise.dtype.type
     a = 1 / np.sqrt((ALPHA * ALPHA * p + 1) * (1 - p))
-    b = (noise - kind(1)) * kind(ALPHA * a) + kind(ALPHA * a * p)
-    return OPS["add"].fn(OPS["mul"].fn(input, wrap(noise * kind(a))), wrap(b.astype(noise.dtype)))
+    # asarray: what NumPy computes of 0-dim arrays is no array
+    b = np.asarray((noise - kind(1)) * kind(ALPHA * a) + kind(ALPHA * a * p), noise.dtype)
+    return OPS["add"].fn(OPS["mul"].fn(input, wrap(np.asarray(noise * kind(a)))), wrap(b))
 
 
 def _alpha_dropout(input, p):

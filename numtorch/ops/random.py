@@ -327,10 +327,10 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, **
     array = np.empty(shapes.broadcast_shapes(*(t._a.shape for t in tensors)), like._a.dtype)
     if isinstance(std, Tensor):
         fill_normal(generator)(array, like.dtype)
-        array = (array * std._a).astype(array.dtype)
+        np.multiply(array, std._a, out=array, casting="unsafe")
     else:
         fill_normal(generator, 0.0, std)(array, like.dtype)
-    array = (array + (mean._a if isinstance(mean, Tensor) else np.float64(mean))).astype(array.dtype)
+    np.add(array, mean._a if isinstance(mean, Tensor) else float(mean), out=array, casting="unsafe")
     if out is not None:
         put_out("normal", out, array)
         return out
