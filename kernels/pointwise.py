@@ -6,6 +6,8 @@ float64), except comparisons, which return bool. Extra parameters are arguments,
 """
 import math
 
+import numpy as np
+
 from ._math import cos, erf, erfc, exp, expm1, log, log1p, sin, tanh
 
 SQRT_HALF, SQRT_2_OVER_PI, SQRT_1_OVER_2PI = 0.7071067811865476, 0.7978845608028654, 0.3989422804014327
@@ -40,7 +42,7 @@ def div(x, y):
 
 def div_trunc(x, y):
     q = x / y
-    return math.floor(q) if q >= 0 else math.ceil(q)
+    return np.floor(q) if q >= 0 else np.ceil(q)
 
 
 def div_trunc_integral(x, y):
@@ -59,7 +61,7 @@ def div_floor(x, y):
         q -= type(x)(1)
     if q == zero:
         return math.copysign(zero, x / y)
-    whole = math.floor(q)
+    whole = np.floor(q)
     return whole + type(x)(1) if q - whole > type(x)(0.5) else whole
 
 
@@ -544,9 +546,9 @@ def digamma(x):
         return math.copysign(type(x)(math.inf), -x)
     shift = zero
     if x < zero:
-        if x == math.floor(x):
+        if x == np.floor(x):
             return type(x)(math.nan)
-        shift = -type(x)(math.pi) / math.tan(type(x)(math.pi) * (x - math.floor(x)))
+        shift = -type(x)(math.pi) / math.tan(type(x)(math.pi) * (x - np.floor(x)))
         x = one - x
     while x < 10:
         shift -= one / x
@@ -582,30 +584,30 @@ def add_zero(x):        # rounding an integer
 
 
 def floor(x):
-    return math.floor(x)
+    return np.floor(x)
 
 
 def ceil(x):
-    return math.ceil(x)
+    return np.ceil(x)
 
 
 def trunc(x):
-    return math.floor(x) if x >= 0 else math.ceil(x)
+    return np.floor(x) if x >= 0 else np.ceil(x)
 
 
 def frac(x):
-    return x - (math.floor(x) if x >= 0 else math.ceil(x))
+    return x - (np.floor(x) if x >= 0 else np.ceil(x))
 
 
 def round_half_even(x):
     """Adding and taking away 1.5 * 2^mantissa rounds to even in hardware; larger numbers are integers already."""
-    low = math.floor(x)
+    low = np.floor(x)
     rest = x - low
     half = type(x)(0.5)
     up = low + type(x)(1)
     found = low if rest < half else up
     if rest == half:
-        found = low if low * half == math.floor(low * half) else up
+        found = low if low * half == np.floor(low * half) else up
     return math.copysign(found, x) if x == x and abs(x) < math.inf else x
 
 

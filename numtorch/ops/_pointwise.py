@@ -148,7 +148,7 @@ def call(rule, backward, saves, values, table=None):
     shape = shapes.broadcast_shapes(*[a.shape for a in arrays])
     out = np.empty(shape, out_dtype._np)
     launch(address, arrays, out)
-    if half and rule.out == "same":
+    if half and rule.out != "bool":
         out = out.astype(common._np)
     t = wrap(out)
     if backward is not None and needs_grad(*tensors):

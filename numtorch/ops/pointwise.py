@@ -269,7 +269,7 @@ def _pow_scalar_backward(node, g):
 @grad_name("PowBackward1")
 def _pow_backward(node, g):
     """d x^y = y x^(y-1) dx + x^y ln(x) dy, 0 where x = 0 and y >= 0."""
-    from .indexing import where
+    from .masked import where
 
     x, y, out = node.saved_tensors
     gx = gy = None
@@ -420,7 +420,7 @@ log1p = unary("log1p", {"float": "logarithm_plus_1"}, log1p_backward, (X,), floa
 
 def xlogy_backward(node, g):
     """d (x ln y) = ln(y) dx + x / y dy; ln(y) counts as 0 where x = 0 and y <= 0."""
-    from .indexing import where
+    from .masked import where
 
     x, y = node.saved_tensors
     gx = mul(g, where(logical_and(x == 0, y <= 0), 0.0, log(y))) if node.edges[0] is not None else None
@@ -585,7 +585,7 @@ atanh = unary("atanh", {"float": "atanh"}, atanh_backward, (X,), floats=True, al
 
 def sinc_backward(node, g):
     """d sinc(x) = (cos(pi x) - sinc(x)) / x dx, 0 at x = 0."""
-    from .indexing import where
+    from .masked import where
 
     x, y = node.saved_tensors
     slope = div(sub(cos(mul(x, 3.141592653589793)), y), x)

@@ -203,7 +203,7 @@ def prod_backward(node, g):
 
 
 def _products_of_others(x, dims):
-    from .indexing import cat
+    from .join import cat
 
     kept = [d for d in range(x.ndim) if d not in dims]
     order = (*kept, *dims)
@@ -538,7 +538,7 @@ def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 
 def std_backward(node, g):
     """d std = (x - mean) / ((n - c) std) dx; 0 where std is 0."""
-    from .indexing import where
+    from .masked import where
 
     x, y = node.saved_tensors
     dims, (n, c) = node.ctx["dims"], node.ctx["scale"]

@@ -433,7 +433,7 @@ def split(tensor, split_size_or_sections, dim=0):
 
 def split_backward(node, *gs):
     """Gradient of split: the pieces' gradients side by side."""
-    from .indexing import cat
+    from .join import cat
     from .create import zeros_like_array
 
     dim, sizes, like = node.ctx["dim"], node.ctx["sizes"], node.ctx["like"]
@@ -474,7 +474,7 @@ def unbind(input, dim=0):
 
 def unbind_backward(node, *gs):
     """Gradient of unbind: the entries' gradients stacked."""
-    from .indexing import stack
+    from .join import stack
     from .create import zeros_like_array
 
     dim, like = node.ctx["dim"], node.ctx["like"]
