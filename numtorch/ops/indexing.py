@@ -163,8 +163,7 @@ def _check_shapes(name, input, dim, index, src=None):
 
 def _part(a, shape, dim=None):
     """The leading part of ``a`` that has ``shape``, ``dim`` left whole."""
-    if a.ndim != len(shape):
-        return a.reshape(a.shape or (1,)) if not shape else a
+    a, shape = a if a.ndim else a.reshape(1), shape or (1,)
     return a[tuple(slice(None if d == dim else n) for d, n in enumerate(shape))]
 
 

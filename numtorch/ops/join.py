@@ -52,8 +52,7 @@ def cat(tensors, dim=0):
     used = [i for i, t in enumerate(tensors) if t._a.shape != (0,)]
     if not used:
         shapes.wrap_dim(dim, 1)
-        return record(_joined([t._a for t in tensors], 0), cat_backward, tensors, dim=0, parts=[(i, 0, 0) for i in
-                                                                                               range(len(tensors))])
+        return record(_joined([t._a for t in tensors], 0), cat_backward, tensors, dim=0, parts=(), empty=range(len(tensors)))
     first = tensors[used[0]]._a
     dim = shapes.wrap_dim(dim, first.ndim)
     start, parts = 0, []
@@ -70,7 +69,8 @@ def cat(tensors, dim=0):
         start += a.shape[dim]
     arrays = [t._a if t._a.shape != (0,) else np.empty((*first.shape[:dim], 0, *first.shape[dim + 1:]), t._a.dtype)
               for t in tensors]
-    return record(_joined(arrays, dim), cat_backward, tensors, dim=dim, parts=parts)
+    empty = [i for i in range(len(tensors)) if tensors[i]._a.shape == (0,)] if len(used) < len(tensors) else ()
+    return record(_joined(arrays, dim), cat_backward, tensors, dim=dim, parts=parts, empty=empty)
 
 
 def cat_backward(node, g):
@@ -79,6 +79,9 @@ def cat_backward(node, g):
     for i, start, length in node.ctx["parts"]:
         if node.edges[i] is not None:
             found[i] = g.narrow(dim, start, length)
+    for i in node.ctx["empty"]:
+        if node.edges[i] is not None:
+            found[i] = wrap(np.zeros(0, g._a.dtype))
     return tuple(found)
 
 

@@ -180,7 +180,7 @@ def linalg_vander(x, *, N=None):
     if not x._a.ndim:
         raise RuntimeError("x must be a tensor with at least one dimension.")
     n = x._a.shape[-1] if N is None else N
-    if n <= 0 and N is not None:
+    if N is not None and N <= 1:
         raise RuntimeError("N must be greater than 1.")
     x = x.to(dtypes.int64) if x._a.dtype.kind in "biu" else x
     column = x.unsqueeze(-1)
