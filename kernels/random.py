@@ -1,11 +1,12 @@
 """Random numbers: the MT19937 engine on an array, and every distribution of torch's CPU generator on top of it.
 
 Reference: M. Matsumoto, T. Nishimura, "Mersenne Twister: A 623-dimensionally equidistributed uniform pseudorandom number
-generator", ACM TOMACS 8 (1998); https://www.math.sci.hiroshima-u.ac.jp/m-mat/MT/emt.html. How torch turns its words into numbers
-was read from the headers its wheel ships (ATen/core/DistributionsHelper.h, ATen/native/cpu/DistributionTemplates.h).
+generator", ACM TOMACS 8 (1998); https://www.math.sci.hiroshima-u.ac.jp/m-mat/MT/emt.html. How torch turns its words into
+numbers was read from the headers its wheel ships (ATen/core/DistributionsHelper.h, ATen/native/cpu/DistributionTemplates.h).
 
 ``state`` is uint32[626]: 624 words, then ``left`` (1 + words not yet given out) and ``next`` (index of the next one), the two
-counters of torch's saved states. ``cache`` is float64[2]: the second normal of the last Box-Muller pair, and 1.0 if it is there.
+counters of torch's saved states. ``cache`` is float64[2]: the second normal of the last Box-Muller pair, and 1.0 where
+there is one.
 
 The words of a block are made and tempered in vector lanes, into a buffer that stays in the L1 cache; only what depends on the
 number of words drawn so far (rejection, the cached normal, the shuffle) runs word by word.
@@ -322,7 +323,8 @@ def normal32(state, mean, std, out):
     n = out.size
     whole = n - n % 16
     half = min(n, CHUNK) // 2
-    words, u, e, v = np.empty(2 * half, np.uint32), np.empty(half, out.dtype), np.empty(half, out.dtype), np.empty(half, out.dtype)
+    words = np.empty(2 * half, np.uint32)
+    u, e, v = np.empty(half, out.dtype), np.empty(half, out.dtype), np.empty(half, out.dtype)
     for i in range(0, whole, CHUNK):
         _normal_blocks32(state, words, u, e, v, mean, std, out[i:min(i + CHUNK, whole)])
     if whole < n:
@@ -336,7 +338,8 @@ def normal16(state, mean, std, out):
     n = out.size
     whole = n - n % 16
     half = min(n, CHUNK) // 2
-    words, u, e, v = np.empty(2 * half, np.uint32), np.empty(half, out.dtype), np.empty(half, out.dtype), np.empty(half, out.dtype)
+    words = np.empty(2 * half, np.uint32)
+    u, e, v = np.empty(half, out.dtype), np.empty(half, out.dtype), np.empty(half, out.dtype)
     for i in range(0, whole, CHUNK):
         _normal_blocks32(state, words, u, e, v, mean, std, out[i:min(i + CHUNK, whole)])
     if whole < n:
@@ -387,22 +390,32 @@ def bernoulli(state, p, out):
 
 @kernel(grain=None)
 def bernoulli_each32(state, p, out):
-    """out = 1 where a uniform of 24 bits is below ``p`` (float32, one per element); False at a ``p`` outside [0, 1]."""
-    for i in range(out.size):
-        if not 0 <= p[i] <= 1:
-            return False
-        out[i] = np.float32(np.int32(_word(state) & _MASK24)) * _SCALE24 < p[i]
-    return True
+    """out = 1 where a uniform of 24 bits is below ``p`` (float32, one per element); False if a ``p`` is outside [0, 1]."""
+    n, right = out.size, True
+    words = np.empty(min(n, CHUNK), np.uint32)
+    for i in range(0, n, CHUNK):
+        m = min(CHUNK, n - i)
+        part, chance, target = words[:m], p[i:i + m], out[i:i + m]
+        _fill(state, part)
+        for j in range(m):
+            right &= 0 <= chance[j] <= 1
+            target[j] = np.float32(np.int32(part[j] & _MASK24)) * _SCALE24 < chance[j]
+    return right
 
 
 @kernel(grain=None)
 def bernoulli_each64(state, p, out):
-    """out = 1 where a uniform of 53 bits is below ``p`` (float64, one per element); False at a ``p`` outside [0, 1]."""
-    for i in range(out.size):
-        if not 0 <= p[i] <= 1:
-            return False
-        out[i] = _uniform(state) < p[i]
-    return True
+    """out = 1 where a uniform of 53 bits is below ``p`` (float64, one per element); False if a ``p`` is outside [0, 1]."""
+    n, right = out.size, True
+    words, u = np.empty(min(2 * n, CHUNK), np.uint32), np.empty(min(n, CHUNK // 2))
+    for i in range(0, n, CHUNK // 2):
+        m = min(CHUNK // 2, n - i)
+        chance, target = p[i:i + m], out[i:i + m]
+        _uniforms(state, words, u[:m])
+        for j in range(m):
+            right &= 0 <= chance[j] <= 1
+            target[j] = u[j] < chance[j]
+    return right
 
 
 @kernel(grain=None)
@@ -479,7 +492,8 @@ def log_normal(state, cache, mean, std, out):
 
 @function
 def _poisson(state, rate):
-    """One Poisson number: products of uniforms below a rate of 10, else W. Hoermann's PTRS (Insurance: Math. Econ. 12, 1993)."""
+    """One Poisson number: products of uniforms below a rate of 10, from there on W. Hoermann's transformed rejection (PTRS,
+    Insurance: Mathematics and Economics 12, 1993)."""
     if rate == 0:
         return np.int64(0)
     if rate < 10:

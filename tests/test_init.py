@@ -58,7 +58,8 @@ def test_fixed_and_composed_schemes_equal_torch(torch, shape):
 
 
 @pytest.mark.filterwarnings("ignore:mean is more than 2 std")
-@pytest.mark.parametrize("bounds", ((0, 1, -1, 1), (0, 1, 2, 3), (0, 0.02, -2, 2), (5, 1, -2, 2), (0, 1, -0.1, 0.1), (3, 0.5, 0, 2)))
+@pytest.mark.parametrize("bounds", ((0, 1, -1, 1), (0, 1, 2, 3), (0, 0.02, -2, 2), (5, 1, -2, 2), (0, 1, -0.1, 0.1),
+                                    (3, 0.5, 0, 2)))
 def test_trunc_normal(torch, bounds):
     """Both ways of drawing, near and far from the mean: within the bounds, and torch's numbers."""
     mean, std, a, b = bounds
@@ -135,7 +136,8 @@ def test_errors():
             (lambda: init.dirac_(numtorch.empty(3, 3, 3), 2), ValueError, "dim 0 must be divisible by groups"),
             (lambda: init.orthogonal_(numtorch.empty(3)), ValueError, "Only tensors with 2 or more dimensions are supported"),
             (lambda: init.kaiming_normal_(numtorch.empty(2, 2), mode="fan_avg"), ValueError, "Mode fan_avg not supported"),
-            (lambda: init.uniform_(numtorch.empty(2, dtype=numtorch.int64)), NotImplementedError, "not implemented for 'Long'"),
+            (lambda: init.uniform_(numtorch.empty(2, dtype=numtorch.int64)), NotImplementedError,
+             "not implemented for 'Long'"),
             (lambda: init.orthogonal_(numtorch.empty(2, 2, dtype=numtorch.float16)), NotImplementedError, "torch.float16")):
         with pytest.raises(error, match=message):
             call()

@@ -9,7 +9,8 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import numtorch
 from numtorch import kernels as K
@@ -294,7 +295,8 @@ def test_bad_states_are_refused():
     for state, error, message in (
             (3, TypeError, "expected a torch.ByteTensor, but got int"),
             (numtorch.zeros(5056), TypeError, "RNG state must be a torch.ByteTensor"),
-            (numtorch.zeros(3, dtype=numtorch.uint8), RuntimeError, "Expected a CPUGeneratorImplState of size 5056 but found .* 3"),
+            (numtorch.zeros(3, dtype=numtorch.uint8), RuntimeError,
+             "Expected a CPUGeneratorImplState of size 5056 but found .* 3"),
             (numtorch.zeros(5056, dtype=numtorch.uint8), RuntimeError, "Invalid mt19937 state")):
         with pytest.raises(error, match=message):
             generator.set_state(state)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..autograd.grad_mode import no_grad
 from ..ops import _random as draw
-from ..random import chosen, draw_permutation, default_generator
+from ..random import chosen, default_generator, draw_permutation
 from ..tensor import storage_of
 
 __all__ = ["calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",

@@ -6,6 +6,8 @@ from .. import kernels as K
 from ..op import type_name
 
 SMALLEST_FILL = 16      # from this many contiguous elements on torch makes normals in blocks
+F32, F64, BOOL, I64 = map(np.dtype, (np.float32, np.float64, np.bool_, np.int64))
+_NAN = np.float32("nan")
 
 
 def memory_order(array):
@@ -38,16 +40,26 @@ def empty_like(array, dtype=None):
     return np.empty([array.shape[d] for d in perm], dtype).transpose(np.argsort(perm))
 
 
-def fill(array, dtype, draw):
-    """Fills ``array`` with what ``draw(out)`` writes into a 1-D ``out`` of ``dtype``, in the order of its memory."""
-    target = array if array.flags.c_contiguous else array.transpose(memory_order(array))
+def fill(array, dtype, kernel, *args):
+    """Fills ``array`` with what ``kernel(*args, out)`` writes into a 1-D ``out`` of ``dtype``, in the order of its memory.
+
+    Returns what the kernel returns.
+    """
+    if array.dtype is dtype and array.flags.c_contiguous:
+        return kernel(*args, array if array.ndim == 1 else array.reshape(-1))
+    target = array.transpose(memory_order(array))
     if array.dtype == dtype and target.flags.c_contiguous:
-        draw(target.reshape(-1))
-        return
+        return kernel(*args, target.reshape(-1))
     drawn = np.empty(array.size, dtype)
-    draw(drawn)
+    result = kernel(*args, drawn)
     with np.errstate(all="ignore"):     # what does not fit the dtype becomes inf, as in torch
         target[...] = drawn.reshape(target.shape)
+    return result
+
+
+def work_dtype(array, other=F64):
+    """The dtype to draw in: that of ``array`` if it is float32 or float64, else ``other``."""
+    return array.dtype if array.dtype in (F32, F64) else other
 
 
 def real_parts(array):
@@ -60,16 +72,16 @@ def real_parts(array):
 
 def uniform(array, low, high, generator):
     """Fills a floating ``array`` with uniform numbers in [low, high)."""
-    if array.dtype == np.float64:
-        fill(array, np.float64, lambda out: K.random.uniform64(generator.state, float(low), float(high), out))
-        return
-    f = np.float32
-    if array.dtype == np.float32:
+    kind, f, state = array.dtype, np.float32, generator.state
+    if kind is F32 or kind == F32:
         low, high = f(low), f(high)
-        fill(array, f, lambda out: K.random.uniform32(generator.state, low, high, high, low, out))
+        fill(array, F32, K.random.uniform32, state, low, high, high, low)
+        return
+    if kind == F64:
+        fill(array, F64, K.random.uniform64, state, float(low), float(high))
         return
     drawn = np.empty(array.size, f)
-    K.random.uniform32(generator.state, f(low), f(high), f("nan"), f(low), drawn)
+    K.random.uniform32(state, f(low), f(high), _NAN, f(low), drawn)
     halves = drawn.astype(array.dtype)
     # what rounds up to ``high`` in half precision becomes ``low``
     halves[halves == array.dtype.type(high)] = array.dtype.type(low)
@@ -79,43 +91,30 @@ def uniform(array, low, high, generator):
 
 def normal(array, mean, std, generator):
     """Fills a floating ``array`` with normal numbers."""
-    mean, std = float(mean), float(std)
-    state = generator.state
+    mean, std, state = float(mean), float(std), generator.state
     if array.size < SMALLEST_FILL or not array.flags.c_contiguous:
-        work = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
-        fill(array, work, lambda out: K.random.normal_serial(state, generator.cache, mean, std, out))
-    elif array.dtype == np.float64:
-        fill(array, np.float64, lambda out: K.random.normal64(state, mean, std, out))
-    elif array.dtype == np.float32:
-        fill(array, np.float32, lambda out: K.random.normal32(state, np.float32(mean), np.float32(std), out))
+        fill(array, work_dtype(array), K.random.normal_serial, state, generator.cache, mean, std)
+    elif array.dtype == F64:
+        fill(array, F64, K.random.normal64, state, mean, std)
     else:
-        fill(array, np.float32, lambda out: K.random.normal16(state, np.float32(mean), np.float32(std), out))
-
-
-def serial(array, kernel, *args):
-    """Fills ``array`` with ``kernel(*args, out)``, which computes in float64 and writes float32 or float64."""
-    work = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
-    fill(array, work, lambda out: kernel(*args, out))
-
-
-_DIRECT = (np.float32, np.float64, np.bool_, np.int64)
+        kernel = K.random.normal32 if array.dtype == F32 else K.random.normal16
+        fill(array, F32, kernel, state, np.float32(mean), np.float32(std))
 
 
 def bernoulli(array, p, generator):
     """Fills ``array`` with ones with probability ``p``, a number."""
-    work = array.dtype if array.dtype in _DIRECT else np.bool_
-    fill(array, work, lambda out: K.random.bernoulli(generator.state, float(p), out))
+    work = array.dtype if array.dtype in (F32, F64, I64) else BOOL
+    fill(array, work, K.random.bernoulli, generator.state, float(p))
 
 
 def bernoulli_each(array, p, generator):
     """Fills ``array`` with ones with the probabilities in ``p``, an array of its shape; RuntimeError outside [0, 1]."""
-    p = p.transpose(memory_order(array))
-    double = p.dtype == np.float64
-    p = np.ascontiguousarray(p, np.float64 if double else np.float32).reshape(-1)
+    if not array.flags.c_contiguous:
+        p = p.transpose(memory_order(array))
+    double = p.dtype == F64
+    p = np.ascontiguousarray(p, F64 if double else F32).reshape(-1)
     kernel = K.random.bernoulli_each64 if double else K.random.bernoulli_each32
-    right = []
-    fill(array, np.bool_, lambda out: right.append(kernel(generator.state, p, out)))
-    if not right[0]:
+    if not fill(array, work_dtype(array, BOOL), kernel, generator.state, p):
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false: bernoulli expects all probabilities to "
                            "be in [0, 1]")
 
@@ -129,12 +128,20 @@ DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}       # bi
 I64_MAX, I64_MIN = 2 ** 63 - 1, -2 ** 63
 
 
+_limits = {}
+
+
 def limits(dtype):
     """The smallest and the largest value of a dtype."""
-    if dtype is dtypes.bool:
-        return 0, 1
-    info = dtypes.finfo(dtype) if dtype.is_floating_point else dtypes.iinfo(dtype)
-    return info.min, info.max
+    found = _limits.get(dtype)
+    if found is None:
+        if dtype is dtypes.bool:
+            found = 0, 1
+        else:
+            info = dtypes.finfo(dtype) if dtype.is_floating_point else dtypes.iinfo(dtype)
+            found = info.min, info.max
+        _limits[dtype] = found
+    return found
 
 
 def _rounded(value, array):
@@ -171,7 +178,7 @@ def integers(array, dtype, low, high, generator):
             raise NotImplementedError(f"\"random_full_64_bits_range_kernel_cpu\" not implemented for '{type_name(dtype)}'")
         if dtype not in (dtypes.int64, dtypes.float64, dtypes.float32, dtypes.bfloat16):
             raise RuntimeError("random_full_64_bits_range_kernel_cpu handles only int64, double, float and bfloat16")
-        fill(array, np.int64, lambda out: K.random.integers64(generator.state, np.uint64(0), 0, out))
+        fill(array, I64, K.random.integers64, generator.state, np.uint64(0), 0)
         return
     if dtype.is_complex:
         raise RuntimeError(f"{'random_from_to_impl' if high is None else 'check_random_bounds'} handles only integral, "
@@ -198,11 +205,14 @@ def integers(array, dtype, low, high, generator):
         last = limits(dtype)[1]
     _check_range(low, last, dtype)
     if array.size:
-        span = last - low + 1
-        if span < 1 << 28:
-            fill(array, np.int64, lambda out: K.random.integers32(generator.state, span, low, out))
-        else:
-            fill(array, np.int64, lambda out: K.random.integers64(generator.state, np.uint64(span % 2 ** 64), low, out))
+        _fill_span(array, last - low + 1, low, generator, last - low + 1 >= 1 << 28)
+
+
+def _fill_span(array, span, base, generator, long):
+    if long:
+        fill(array, I64, K.random.integers64, generator.state, np.uint64(span % 2 ** 64), base)
+    else:
+        fill(array, I64, K.random.integers32, generator.state, span, base)
 
 
 def any_integers(array, dtype, generator):
@@ -219,7 +229,4 @@ def any_integers(array, dtype, generator):
         span = (1 << DIGITS[dtype._name]) + 1
     else:
         span = limits(dtype)[1] + 1
-    if dtype in (dtypes.int64, dtypes.float64):
-        fill(array, np.int64, lambda out: K.random.integers64(generator.state, np.uint64(span), 0, out))
-    else:
-        fill(array, np.int64, lambda out: K.random.integers32(generator.state, span, 0, out))
+    _fill_span(array, span, 0, generator, dtype in (dtypes.int64, dtypes.float64))

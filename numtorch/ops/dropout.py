@@ -3,6 +3,7 @@
 Source: N. Srivastava et al., "Dropout: A simple way to prevent neural networks from overfitting", JMLR 15 (2014). The mask is
 drawn as ``bernoulli_(1 - p)`` draws it, so it equals torch's from the same seed.
 """
+import functools
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..op import OPS, grad_name, op, record, type_name
 from ..random import default_generator
 from ..tensor import wrap
 from . import _random as draw
+from ._random import BOOL, F32, F64
 from .inplace import assign, check_writable
 
 # of SELU: what its fixed point wants an element to become instead of zero (G. Klambauer et al., NeurIPS 2017)
@@ -30,30 +32,30 @@ def _check_dtype(dtype):
         raise RuntimeError(f"result type Float can't be cast to the desired output type {type_name(dtype)}")
 
 
-def _scale(p, array):
-    """1 / (1 - p) in the dtype of ``array``, rounded as torch rounds it."""
-    work = np.float64 if array.dtype == np.float64 else np.float32
-    return array.dtype.type(work(1) / work(1 - p))
-
-
-def _in_memory_order(array):
-    """(``array`` as a 1-D contiguous array in the order of its memory, shape of the way back, its permutation)."""
-    perm = draw.memory_order(array)
-    turned = array.transpose(perm)
-    work = array.dtype if array.dtype in (np.float32, np.float64) else np.float32
-    return np.ascontiguousarray(turned, work).reshape(-1), turned.shape, np.argsort(perm)
+@functools.lru_cache(256)
+def _scale(p, dtype):
+    """1 / (1 - p) in a NumPy dtype, rounded as torch rounds it."""
+    work = np.float64 if dtype == np.float64 else np.float32
+    return dtype.type(work(1) / work(1 - p))
 
 
 def _drop(input, p):
-    """One pass over the elements: draws, masks and scales; recorded."""
+    """One pass over the elements in the order of their memory: draws, masks and scales; recorded."""
     x = input._a
-    _check_dtype(input.dtype)
-    scale = _scale(p, x)
-    flat, shape, back = _in_memory_order(x)
-    mask, y = np.empty(flat.size, np.bool_), np.empty_like(flat)
-    K.random.dropout(default_generator.state, 1 - p, flat.dtype.type(scale), flat, mask, y)
-    y = y.astype(x.dtype, copy=False).reshape(shape).transpose(back)
-    return record(y, dropout_backward, (input,), (wrap(mask.reshape(shape).transpose(back)),), scale=float(scale))
+    kind = x.dtype
+    scale = _scale(p, kind)
+    if x.flags.c_contiguous and (kind is F32 or kind is F64):
+        mask, y = np.empty(x.shape, BOOL), np.empty(x.shape, kind)
+        K.random.dropout(default_generator.state, 1 - p, scale, x.reshape(-1), mask.reshape(-1), y.reshape(-1))
+    else:
+        _check_dtype(input.dtype)
+        perm, work = draw.memory_order(x), draw.work_dtype(x, F32)
+        turned = np.ascontiguousarray(x.transpose(perm), work)
+        mask, y = np.empty(turned.shape, BOOL), np.empty(turned.shape, work)
+        K.random.dropout(default_generator.state, 1 - p, work.type(scale), turned.reshape(-1), mask.reshape(-1), y.reshape(-1))
+        back = np.argsort(perm)
+        mask, y = mask.transpose(back), y.astype(kind, copy=False).transpose(back)
+    return record(y, dropout_backward, (input,), (wrap(mask),), scale=scale)
 
 
 @grad_name("MulBackward0")
@@ -76,12 +78,11 @@ def _masked_scale(self, mask, scale):
     >>> torch._masked_scale(torch.ones(2), torch.tensor([True, False]), 2.0)
     tensor([2., 0.])
     """
-    x = self._a
-    work = x.dtype if x.dtype in (np.float32, np.float64) else np.float32
-    flat, kept = np.ascontiguousarray(x, work).reshape(-1), np.ascontiguousarray(mask._a).reshape(-1)
-    y = np.empty_like(flat)
-    K.random.masked_scale(flat, kept, flat.dtype.type(scale), y)
-    return record(y.astype(x.dtype, copy=False).reshape(x.shape), dropout_backward, (self,), (mask,), scale=scale)
+    work = draw.work_dtype(self._a, F32)
+    x, kept = np.ascontiguousarray(self._a, work), np.ascontiguousarray(mask._a)
+    y = np.empty(self._a.shape, work)
+    K.random.masked_scale(x.reshape(-1), kept.reshape(-1), work.type(scale), y.reshape(-1))
+    return record(y.astype(self._a.dtype, copy=False), dropout_backward, (self,), (mask,), scale=scale)
 
 
 def _times_zero(input):
@@ -111,7 +112,7 @@ def _feature_dropout(input, p):
     if p == 1:
         return _times_zero(input)
     noise = _noise(input, p, True)
-    return OPS["mul"].fn(input, wrap(noise * _scale(p, noise)))
+    return OPS["mul"].fn(input, wrap(noise * _scale(p, noise.dtype)))
 
 
 def _alpha(input, p, feature):
@@ -205,17 +206,17 @@ def _functional(name, kind, says, default=0.5, training=True, check=None):
 
 def _message(name, n, input, kept):
     ndim = input._a.ndim
-    return (f"{name}: Received a {ndim}-D input to {name}, which is deprecated and will result in an error in a future release. "
-            f"To retain the behavior and silence this warning, please use dropout instead. Note that {name} exists to provide "
-            f"channel-wise dropout on inputs with {n} spatial dimensions, a channel dimension, and an optional batch dimension "
-            f"(i.e. {kept} inputs).")
+    return (f"{name}: Received a {ndim}-D input to {name}, which is deprecated and will result in an error in a future "
+            f"release. To retain the behavior and silence this warning, please use dropout instead. Note that {name} "
+            f"exists to provide channel-wise dropout on inputs with {n} spatial dimensions, a channel dimension, and an "
+            f"optional batch dimension (i.e. {kept} inputs).")
 
 
 def _check_1d(name, input):
     if input._a.ndim not in (2, 3):
-        raise RuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {input._a.ndim}D input. Note that dropout1d exists "
-                           "to provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an "
-                           "optional batch dimension (i.e. 2D or 3D inputs).")
+        raise RuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {input._a.ndim}D input. Note that dropout1d "
+                           "exists to provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, "
+                           "and an optional batch dimension (i.e. 2D or 3D inputs).")
 
 
 def _check_2d(name, input):
@@ -223,10 +224,11 @@ def _check_2d(name, input):
     if ndim not in (3, 4):
         warnings.warn(_message(name, 2, input, "3D or 4D"), stacklevel=4)
     if ndim == 3:
-        warnings.warn("dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired "
-                      "- input is interpreted as shape (N, C, L), where C is the channel dim. This behavior will change in a "
-                      "future release to interpret the input as one without a batch dimension, i.e. shape (C, H, W). To "
-                      "maintain the 1D channel-wise dropout behavior, please switch to using dropout1d instead.", stacklevel=4)
+        warnings.warn("dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is "
+                      "desired - input is interpreted as shape (N, C, L), where C is the channel dim. This behavior will "
+                      "change in a future release to interpret the input as one without a batch dimension, i.e. shape "
+                      "(C, H, W). To maintain the 1D channel-wise dropout behavior, please switch to using dropout1d "
+                      "instead.", stacklevel=4)
 
 
 def _check_3d(name, input):
@@ -252,5 +254,6 @@ _functional("dropout1d", _batched(_feature_dropout, 3), "Dropout of whole channe
             check=_check_1d)
 _functional("dropout2d", _feature_dropout, "Dropout of whole channels of an (N, C, H, W) input; 3-D is taken as (N, C, L)",
             check=_check_2d)
-_functional("dropout3d", _batched(_feature_dropout, 5), "Dropout of whole channels of an (N, C, D, H, W) or (C, D, H, W) input",
+_functional("dropout3d", _batched(_feature_dropout, 5),
+            "Dropout of whole channels of an (N, C, D, H, W) or (C, D, H, W) input",
             check=_check_3d)

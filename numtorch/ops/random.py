@@ -16,7 +16,6 @@ from ..tensor import Tensor, contiguous_format, preserve_format, wrap
 from . import _random as draw
 from .create import finish, np_dtype
 
-
 # ---- new tensors -------------------------------------------------------------------------------------------------------
 
 def _sizes(name, args, options):
@@ -24,11 +23,19 @@ def _sizes(name, args, options):
     if "size" in options:
         args = (options.pop("size"),)
     elif not args:
-        raise TypeError(f"{name}() received an invalid combination of arguments - got (), but expected (tuple of ints size, ...)")
+        raise TypeError(f"{name}() received an invalid combination of arguments - got (), but expected (tuple of ints size, "
+                        "...)")
     if len(args) == 1 and isinstance(args[0], (tuple, list)):
-        args = args[0]
+        args = tuple(args[0])
+    for n in args:
+        if type(n) is not int or n < 0:
+            return _odd_sizes(name, args)
+    return args
+
+
+def _odd_sizes(name, args):
     for i, n in enumerate(args):
-        if type(n) is not int and (isinstance(n, (bool, float, str)) or not hasattr(n, "__index__")):
+        if isinstance(n, (bool, float, str)) or not hasattr(n, "__index__"):
             raise TypeError(f"{name}(): argument 'size' (position {i + 1}) must be tuple of ints, not {type(n).__name__}")
     shape = shapes.as_sizes(args)
     for n in shape:
@@ -47,15 +54,20 @@ def _check_options(name, options):
     options.pop("names", None)      # dimensions have no names; torch's signature has the argument
 
 
+def _dtype(dtype):
+    """``dtype``, or the one that Python's float, int, bool or complex stands for."""
+    return dtype if type(dtype) is dtypes.dtype else dtypes._from_np[np_dtype(dtype)]
+
+
 def _made(name, shape, default, fill, dtype, out, options):
     """A tensor of ``shape`` that ``fill(array, dtype)`` has filled, or ``out`` with those numbers."""
     if options:
         _check_options(name, options)
     if out is None:
-        dtype = dtype or default
-        array = np.empty(shape, np_dtype(dtype))
+        dtype = _dtype(dtype or default)
+        array = np.empty(shape, dtype._np)
         fill(array, dtype)
-        return finish(array, **options)
+        return finish(array, **options) if options else finish(array)
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if dtype is not None and dtype is not out.dtype:
@@ -70,11 +82,11 @@ def _like(name, input, fill, dtype, memory_format, options):
     """A tensor of ``input``'s shape, and (unless told otherwise) strides, that ``fill(array, dtype)`` has filled."""
     if options:
         _check_options(name, options)
-    dtype = dtype or input.dtype
+    dtype = _dtype(dtype or input.dtype)
     if memory_format in (None, preserve_format):
-        array = draw.empty_like(input._a, np_dtype(dtype))
+        array = draw.empty_like(input._a, dtype._np)
     elif memory_format is contiguous_format:
-        array = np.empty(input._a.shape, np_dtype(dtype))
+        array = np.empty(input._a.shape, dtype._np)
     else:
         raise NotImplementedError(f"{name}: memory_format={memory_format} is not built; use torch.contiguous_format")
     fill(array, dtype)
@@ -88,8 +100,10 @@ def floating(kernel, dtype):
 
 def fill_uniform(generator, low=0.0, high=1.0):
     def fill(array, dtype):
-        floating("check_uniform_bounds", dtype)
-        draw.uniform(draw.real_parts(array), low, high, generator)
+        if dtype.category != dtypes.FLOATING:
+            floating("check_uniform_bounds", dtype)
+            array = draw.real_parts(array)
+        draw.uniform(array, low, high, generator)
     return fill
 
 
@@ -97,9 +111,12 @@ def fill_normal(generator, mean=0.0, std=1.0):
     def fill(array, dtype):
         if not array.size:
             return      # before the dtype is looked at, as in torch
-        floating("normal_kernel_cpu", dtype)
-        # of a complex number each part has half the variance
-        draw.normal(draw.real_parts(array), mean, std / math.sqrt(2) if dtype.is_complex else std, generator)
+        if dtype.category == dtypes.FLOATING:
+            draw.normal(array, mean, std, generator)
+        else:
+            floating("normal_kernel_cpu", dtype)
+            # of a complex number each part has half the variance
+            draw.normal(draw.real_parts(array), mean, std / math.sqrt(2), generator)
     return fill
 
 
@@ -216,8 +233,8 @@ def randint(*args, low=0, high=None, size=None, generator=None, out=None, dtype=
     if args:
         low = args.pop()
     if args or high is None:
-        raise TypeError("randint() received an invalid combination of arguments - expected (int high, tuple of ints size, ...) "
-                        "or (int low, int high, tuple of ints size, ...)")
+        raise TypeError("randint() received an invalid combination of arguments - expected (int high, tuple of ints size, "
+                        "...) or (int low, int high, tuple of ints size, ...)")
     if not isinstance(size, (tuple, list)):
         raise TypeError(f"randint(): argument 'size' (position {given}) must be tuple of ints, not {type(size).__name__}")
     low, high = bound("randint", "low", 1, low), bound("randint", "high", max(given - 1, 1), high)
@@ -305,14 +322,14 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, **
     tensors = [t for t in (mean, std) if isinstance(t, Tensor)]
     if not tensors:
         if size is None or not isinstance(size, (tuple, list)):
-            raise TypeError("normal() received an invalid combination of arguments - with a float mean and a float std it needs "
-                            f"size=(tuple of ints), but got {size!r}")
+            raise TypeError("normal() received an invalid combination of arguments - with a float mean and a float std it "
+                            f"needs size=(tuple of ints), but got {size!r}")
         check_std(std)
         return _made("normal", _sizes("normal", (size,), {}), dtypes.get_default_dtype(), fill_normal(generator, mean, std),
                      dtype, out, options)
     if size is not None or dtype is not None or options:
-        raise TypeError("normal() received an invalid combination of arguments - size, dtype and the like go with a float mean "
-                        "and a float std only")
+        raise TypeError("normal() received an invalid combination of arguments - size, dtype and the like go with a float "
+                        "mean and a float std only")
     if isinstance(std, Tensor):
         if std.is_complex():
             raise RuntimeError("normal expects standard deviation to be non-complex")
@@ -321,8 +338,8 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, **
     else:
         check_std(std)
     if out is not None and needs_grad(*tensors):
-        raise RuntimeError("normal(): functions with out=... arguments don't support automatic differentiation, but one of the "
-                           "arguments requires grad.")
+        raise RuntimeError("normal(): functions with out=... arguments don't support automatic differentiation, but one of "
+                           "the arguments requires grad.")
     like = out if out is not None else tensors[0]
     array = np.empty(shapes.broadcast_shapes(*(t._a.shape for t in tensors)), like._a.dtype)
     if isinstance(std, Tensor):
@@ -399,8 +416,10 @@ def fill_bernoulli(array, p, generator):
         return
     if not p.dtype.is_floating_point:
         raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{type_name(p.dtype)}'")
+    each = p._a
     try:
-        each = np.broadcast_to(p._a, array.shape)
+        if each.shape != array.shape:
+            each = np.broadcast_to(each, array.shape)
     except ValueError:
         raise RuntimeError(f"The expanded size of the tensor ({list(array.shape)}) must match the existing size "
                            f"({list(p._a.shape)}): bernoulli_ cannot broadcast p to the tensor") from None

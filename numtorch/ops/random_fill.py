@@ -9,7 +9,17 @@ from ..random import chosen
 from ..tensor import Tensor, storage_of, wrap
 from . import _random as draw
 from .inplace import check_writable, rebase
-from .random import bound, check_std, fill_bernoulli, fill_integers, fill_normal, fill_uniform, floating, zeros_backward
+from .random import (
+    bound,
+    check_std,
+    fill_bernoulli,
+    fill_integers,
+    fill_normal,
+    fill_uniform,
+    floating,
+    zeros_backward,
+)
+
 
 def _in_place(name, tensor, backward, fill, *others):
     """Runs ``fill(array, dtype)`` on the memory of ``tensor``; on the tape, its gradient from before is zero."""
@@ -146,7 +156,8 @@ def _serial_fill(name, backward, tensor, kernel, *args, kinds=dtypes.FLOATING):
     """Fills with one of the kernels that compute in float64, in dtypes of category ``kinds`` or above up to floating."""
     if tensor._a.size and not kinds <= tensor.dtype.category <= dtypes.FLOATING:
         raise NotImplementedError(f"\"{name[:-1]}_cpu\" not implemented for '{type_name(tensor.dtype)}'")
-    return _in_place(name, tensor, _BACKWARD[backward], lambda array, dtype: draw.serial(array, kernel, *args))
+    return _in_place(name, tensor, _BACKWARD[backward],
+                     lambda array, dtype: draw.fill(array, draw.work_dtype(array), kernel, *args))
 
 
 def _continuous(distribution, tensor, label):

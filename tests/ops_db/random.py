@@ -24,7 +24,8 @@ ROWS = [
           errors=[(S(3, dtype=D("int64")), NotImplementedError, "normal_kernel_cpu. not implemented for 'Long'")]),
     draws("rand_like", [S(T(2, 3)), S(T()), S(T(2, 3), dtype=D("float64")), S(T(0, 2))]),
     draws("randn_like", [S(T(2, 3)), S(T()), S(T(2, 3), dtype=D("float64")), S(T(0, 2))]),
-    draws("randint", [S(10, (3, 4)), S(-5, 5, (20,)), S(0, 2 ** 40, (4,)), S(high=7, size=(3,)), S(3, (2,), dtype=D("float32"))],
+    draws("randint", [S(10, (3, 4)), S(-5, 5, (20,)), S(0, 2 ** 40, (4,)), S(high=7, size=(3,)),
+                      S(3, (2,), dtype=D("float32"))],
           errors=[(S(5, 3, (2,)), RuntimeError, "random_ expects 'from' to be less than 'to', but got from=5 >= to=3"),
                   (S(0, 300, (2,), dtype=D("uint8")), RuntimeError, "to - 1 is out of bounds for unsigned char"),
                   (S(5, 2), TypeError, "argument 'size' .position 2. must be tuple of ints, not int")]),
@@ -62,7 +63,8 @@ ROWS = [
                   (S(V([1, 2]), 1), RuntimeError, "multinomial only supports floating-point dtypes for input, got: Long")]),
 
     fills("uniform_", [S(T(3, 4)), S(T(3, 4), -1.0, 5.0), S(T(), 2, 3)],
-          errors=[(S(V([1.0]), 2.0, 1.0), RuntimeError, "uniform_ expects to return a .from, to. range, but found from=2 > to=1"),
+          errors=[(S(V([1.0]), 2.0, 1.0), RuntimeError,
+                   "uniform_ expects to return a .from, to. range, but found from=2 > to=1"),
                   (S(V([1]),), NotImplementedError, "check_uniform_bounds. not implemented for 'Long'")]),
     fills("normal_", [S(T(3, 4)), S(T(3, 5), 1.0, 3.0), S(T())],
           errors=[(S(V([1.0]), 0.0, -1.0), RuntimeError, "normal expects std >= 0.0, but found std -1")]),
@@ -103,7 +105,8 @@ ROWS += [
 def _functional(name, *shapes):
     samples = [S(T(*shape), p, training=training) for shape in shapes for p, training in ((0.4, True), (0.4, False))]
     return Row(f"nn.functional.{name}", [*samples, S(T(*shapes[0]), 0.0, True)], None, seed=True, tol=EPS,
-               errors=[(S(V(np.ones(shapes[0])), 2.0), ValueError, "dropout probability has to be between 0 and 1, but got 2")])
+               errors=[(S(V(np.ones(shapes[0])), 2.0), ValueError,
+                        "dropout probability has to be between 0 and 1, but got 2")])
 
 
 ROWS += [_functional("dropout", (4, 5), (), (0, 3)), _functional("alpha_dropout", (4, 5)),

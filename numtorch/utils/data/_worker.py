@@ -217,7 +217,8 @@ def orders(conn, done):
 
 
 def worker_loop(task, conn, done, others):
-    """Runs in the worker. An order is (number of a batch, its indices), ("resume", None) to begin a new epoch, or None to end."""
+    """Runs in the worker. An order is (number of a batch, its indices), ("resume", None) to begin a new epoch, or None to
+    end."""
     global _info
     for other in others:    # copies, made by fork, of the parent's ends of all pipes: an end counts as open while one is
         other.close()

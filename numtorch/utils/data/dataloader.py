@@ -78,8 +78,8 @@ class DataLoader(Generic[_T_co]):
         if timeout < 0:
             raise ValueError("timeout option should be non-negative")
         if num_workers == 0 and prefetch_factor is not None:
-            raise ValueError("prefetch_factor option could only be specified in multiprocessing. Let num_workers > 0 to enable "
-                             "multiprocessing, otherwise set prefetch_factor to None.")
+            raise ValueError("prefetch_factor option could only be specified in multiprocessing. Let num_workers > 0 to "
+                             "enable multiprocessing, otherwise set prefetch_factor to None.")
         if prefetch_factor is not None and prefetch_factor < 0:
             raise ValueError("prefetch_factor option should be non-negative")
         if persistent_workers and num_workers == 0:
@@ -185,10 +185,10 @@ class DataLoader(Generic[_T_co]):
             cores = os.cpu_count() or 1
         if self.num_workers > cores:
             warnings.warn(
-                f"This DataLoader will create {self.num_workers} worker processes in total. Our suggested max number of worker "
-                f"in current system is {cores}, which is smaller than what this DataLoader is going to create. Please be aware "
-                "that excessive worker creation might get DataLoader running slow or even freeze, lower the worker number to "
-                "avoid potential slowness/freeze if necessary.", stacklevel=3)
+                f"This DataLoader will create {self.num_workers} worker processes in total. Our suggested max number of "
+                f"worker in current system is {cores}, which is smaller than what this DataLoader is going to create. "
+                "Please be aware that excessive worker creation might get DataLoader running slow or even freeze, lower the "
+                "worker number to avoid potential slowness/freeze if necessary.", stacklevel=3)
 
 
 # ---- iterators ---------------------------------------------------------------------------------------------------------
@@ -217,8 +217,8 @@ class _Iterator:
     def _count(self, hint=""):
         self._yielded += 1
         if self._reported_length is not None and self._yielded > self._reported_length:
-            warnings.warn(f"Length of IterableDataset {self._dataset} was reported to be {self._reported_length}(when accessing "
-                          f"len(dataloader)), but {self._yielded} samples have been fetched. {hint}", stacklevel=3)
+            warnings.warn(f"Length of IterableDataset {self._dataset} was reported to be {self._reported_length}(when "
+                          f"accessing len(dataloader)), but {self._yielded} samples have been fetched. {hint}", stacklevel=3)
 
     def __reduce__(self):
         raise NotImplementedError(f"{type(self).__name__} cannot be pickled")
@@ -367,8 +367,8 @@ class _MultiProcessIterator(_Iterator):
             self._order()
             if kind == _worker.ERROR:
                 data.reraise()
-            self._count("For multiprocessing data-loading, this could be caused by not properly configuring the IterableDataset "
-                        "replica at each worker. Please see https://pytorch.org/docs/stable/data.html"
+            self._count("For multiprocessing data-loading, this could be caused by not properly configuring the "
+                        "IterableDataset replica at each worker. Please see https://pytorch.org/docs/stable/data.html"
                         "#torch.utils.data.IterableDataset for examples.")
             return data
 
