@@ -1,8 +1,8 @@
 """Moving elements by index: gather, scatter, select, add by index, masks.
 
 Shapes: a tensor and one of its dims are seen as (outer, n, inner). Indices are int64, in range and not negative: the op layer
-has checked them with ``extent``. Kernels that only move elements are called with the bits viewed as unsigned integers of the
-same width (complex128 stays), so that a kernel has five signatures instead of thirteen.
+has checked them with ``classify``. Kernels that only move elements are called with rarer dtypes viewed as unsigned integers
+of the same width (``raw``), so that a kernel has eight signatures instead of thirteen.
 
 Several sources may meet in one destination. The kernels that add or overwrite are therefore parallel over outer and inner
 only: an element has one writer, who sees the sources in order, and the result does not depend on the number of threads.
@@ -10,49 +10,60 @@ only: an element has one writer, who sees the sources in order, and the result d
 import numpy as np
 from numba import prange
 
-from ._jit import kernel
+from ._jit import get_num_threads, kernel
 
 BLOCK = 4096        # elements of work a task gets at least, where tasks may be cut freely
-LANES = 32          # columns of a task that owns columns: two cache lines of float32
+LANES = 64          # columns of a task that owns columns: four cache lines of float32
 
 
 _WORDS = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+_OWN = "fdlq"       # the commonest dtypes go as they are: viewing them costs as much as calling a kernel
 
 
 def raw(x):
-    """``x``'s elements as unsigned integers of the same width, for kernels that only move them; complex128 stays."""
+    """``x``'s elements as kernels that only move them take them: rarer dtypes as unsigned integers of the same width."""
+    if x.dtype.char in _OWN:
+        return x
     word = _WORDS.get(x.dtype.itemsize)
     return x if word is None else x.view(word)
 
 
+def parts(size):
+    """In how many ranges a kernel cuts its destination, for ``size`` moved elements."""
+    return get_num_threads() if size >= 32768 else 1
+
+
 @kernel(grain=1 << 18)
-def extent(index, out):
-    """out[0], out[1] = min and max of index (flat, not empty). One pass, 8 bytes an element."""
-    n = index.size
-    blocks = min(64, (n + BLOCK - 1) // BLOCK)
-    low, high = np.empty(blocks, index.dtype), np.empty(blocks, index.dtype)
-    for b in prange(blocks):
-        start, end = n * b // blocks, n * (b + 1) // blocks
-        least = most = index[start]
-        for i in range(start, end):
-            least = min(least, index[i])
-            most = max(most, index[i])
-        low[b], high[b] = least, most
-    out[0], out[1] = low.min(), high.max()
+def classify(index, n):
+    """0 if every element of index (flat) is in [0, n), 1 if some are in [-n, 0), 2 if one is outside. One pass."""
+    outside, negative = 0, 0
+    for i in prange(index.size):
+        value = index[i]
+        outside += np.int64(value < -n) + np.int64(value >= n)
+        negative += np.int64(value < 0)
+    return 2 if outside else 1 if negative else 0
 
 
 @kernel
 def gather(index, x, out):
     """out[o, j, i] = x[o, index[o, j, i], i]; x (outer, n, inner), index and out (outer, k, inner). 8 + 2 s bytes an element."""
     outer, k, inner = index.shape
+    n = x.shape[1]
     rows = max(1, BLOCK // max(1, inner))
     blocks = (k + rows - 1) // rows
+    index_flat, x_flat, out_flat = index.reshape(index.size), x.reshape(x.size), out.reshape(out.size)
     for task in prange(outer * blocks):
         o = task // blocks
         first = (task - o * blocks) * rows
-        for j in range(first, min(first + rows, k)):
-            for i in range(inner):
-                out[o, j, i] = x[o, index[o, j, i], i]
+        start, end = (o * k + first) * inner, (o * k + min(first + rows, k)) * inner
+        base = o * n * inner
+        if inner == 1:
+            for e in range(start, end):
+                out_flat[e] = x_flat[base + index_flat[e]]
+        else:
+            for row in range(start, end, inner):
+                for i in range(inner):
+                    out_flat[row + i] = x_flat[base + index_flat[row + i] * inner + i]
 
 
 @kernel
@@ -63,9 +74,13 @@ def scatter(index, source, out):
     for task in prange(outer * blocks):
         o = task // blocks
         first = (task - o * blocks) * LANES
-        for j in range(k):
-            for i in range(first, min(first + LANES, inner)):
-                out[o, index[o, j, i], i] = source[o, j, i]
+        if inner == 1:
+            for j in range(k):
+                out[o, index[o, j, 0], 0] = source[o, j, 0]
+        else:
+            for j in range(k):
+                for i in range(first, min(first + LANES, inner)):
+                    out[o, index[o, j, i], i] = source[o, j, i]
 
 
 @kernel
@@ -76,9 +91,13 @@ def scatter_add(index, source, out):
     for task in prange(outer * blocks):
         o = task // blocks
         first = (task - o * blocks) * LANES
-        for j in range(k):
-            for i in range(first, min(first + LANES, inner)):
-                out[o, index[o, j, i], i] += source[o, j, i]
+        if inner == 1:
+            for j in range(k):
+                out[o, index[o, j, 0], 0] += source[o, j, 0]
+        else:
+            for j in range(k):
+                for i in range(first, min(first + LANES, inner)):
+                    out[o, index[o, j, i], i] += source[o, j, i]
 
 
 @kernel
@@ -126,37 +145,40 @@ def index_select(x, index, out):
 
 
 @kernel
-def index_add(x, index, alpha, out):
+def index_add(x, index, alpha, ranges, out):
     """out[o, index[j], :] += alpha[0] x[o, j, :], in the order of j; x (outer, k, inner), index (k,), out (outer, n, inner).
 
-    The backward of index_select and of embeddings. 3 s bytes an element of x.
+    The backward of index_select and of embeddings. A task owns one of ``ranges`` ranges of out's rows and passes over the
+    whole index: rows stay whole, and even one long vector can be shared by threads. 3 s bytes an element of x.
     """
     outer, k, inner = x.shape
-    blocks = (inner + LANES - 1) // LANES
+    n = out.shape[1]
     scale = alpha[0]
-    for task in prange(outer * blocks):
-        o = task // blocks
-        first = (task - o * blocks) * LANES
-        last = min(first + LANES, inner)
+    for task in prange(outer * ranges):
+        o = task // ranges
+        part = task - o * ranges
+        low, high = n * part // ranges, n * (part + 1) // ranges
         for j in range(k):
             target = index[j]
-            for i in range(first, last):
-                out[o, target, i] += scale * x[o, j, i]
+            if low <= target < high:
+                for i in range(inner):
+                    out[o, target, i] += scale * x[o, j, i]
 
 
 @kernel
-def index_copy(x, index, out):
-    """out[o, index[j], :] = x[o, j, :], the last j wins; shapes as in index_add. 2 s bytes an element of x."""
+def index_copy(x, index, ranges, out):
+    """out[o, index[j], :] = x[o, j, :], the last j wins; shapes and tasks as in index_add. 2 s bytes an element of x."""
     outer, k, inner = x.shape
-    blocks = (inner + LANES - 1) // LANES
-    for task in prange(outer * blocks):
-        o = task // blocks
-        first = (task - o * blocks) * LANES
-        last = min(first + LANES, inner)
+    n = out.shape[1]
+    for task in prange(outer * ranges):
+        o = task // ranges
+        part = task - o * ranges
+        low, high = n * part // ranges, n * (part + 1) // ranges
         for j in range(k):
             target = index[j]
-            for i in range(first, last):
-                out[o, target, i] = x[o, j, i]
+            if low <= target < high:
+                for i in range(inner):
+                    out[o, target, i] = x[o, j, i]
 
 
 @kernel(grain=1 << 17)

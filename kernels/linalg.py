@@ -1,7 +1,6 @@
 """Triangular systems and distances between points. The factorisations themselves are LAPACK's, through numpy.linalg."""
 import math
 
-import numpy as np
 from numba import prange
 
 from ._jit import REASSOCIATE, function, kernel

@@ -13,9 +13,10 @@ from numba import prange
 from ._jit import REASSOCIATE, function, kernel
 from .indexing import gather, raw
 
-UNSIGNED, SIGNED, FLOAT = 0, 1, 2       # what the bits mean
+SIGNED, FLOAT = 1, 2                    # what the bits mean
 RANKED = 128                            # up to here 64-bit rows are sorted by counting, above by radix
 BLOCK = 128                             # topk looks at the least key of so many before it looks at each
+TINY = 16                               # up to here rows are sorted by insertion, in one kernel
 SHORT = 256                             # up to here np.sort's vector networks beat a radix sort of packed words
 
 
@@ -28,7 +29,7 @@ def _ordered32(bits, kind, descending):
         key = sign if magnitude == 0 else key
         key = np.uint32(0xFFFFFFFF) if magnitude > np.uint32(0x7F800000) else key
     else:
-        key = bits ^ sign if kind == 1 else bits
+        key = bits ^ sign
     return np.uint32(~key) if descending else key
 
 
@@ -41,7 +42,7 @@ def _ordered64(bits, kind, descending):
         key = sign if magnitude == 0 else key
         key = np.uint64(0xFFFFFFFFFFFFFFFF) if magnitude > np.uint64(0x7FF0000000000000) else key
     else:
-        key = bits ^ sign if kind == 1 else bits
+        key = bits ^ sign
     return ~key if descending else key
 
 
@@ -62,6 +63,25 @@ def unpack(words, x, values, index):
     for i in prange(m):
         for j in range(k):
             place = np.int64(words[i, j] & np.uint64(0xFFFFFFFF))
+            index[i, j] = place
+            values[i, j] = x[i, place]
+
+
+@kernel(grain=4096)
+def sort_short(bits, kind, descending, x, values, index):
+    """Sorts short rows by insertion in one pass: values, index (m, n) = every row of x (m, n) and its stable order."""
+    m, n = bits.shape
+    for i in prange(m):
+        words = np.empty(n, np.uint64)
+        for j in range(n):
+            word = np.uint64(_ordered32(bits[i, j], kind, descending)) << np.uint64(32) | np.uint64(j)
+            k = j
+            while k > 0 and words[k - 1] > word:
+                words[k] = words[k - 1]
+                k -= 1
+            words[k] = word
+        for j in range(n):
+            place = np.int64(words[j] & np.uint64(0xFFFFFFFF))
             index[i, j] = place
             values[i, j] = x[i, place]
 
@@ -377,14 +397,16 @@ def ordered64(bits, kind, out):
 
 # ---- arrays of any dtype -----------------------------------------------------------------------------------------------------
 
+_BITS = {"f": (np.dtype(np.uint32), FLOAT), "d": (np.dtype(np.uint64), FLOAT), "l": (np.dtype(np.uint64), SIGNED),
+         "q": (np.dtype(np.uint64), SIGNED), "i": (np.dtype(np.uint32), SIGNED)}
+
+
 def bits_of(x):
     """``x``'s bits in 32 or 64-bit unsigned words, and what they mean; narrower types are widened first."""
-    if x.dtype.kind == "f" or x.dtype.kind == "V" or x.dtype.name == "bfloat16":
-        x = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
-        return x.view(np.uint32 if x.dtype.itemsize == 4 else np.uint64), FLOAT
-    if x.dtype.itemsize < 4:
-        x = x.astype(np.int32)
-    return x.view(np.uint32 if x.dtype.itemsize == 4 else np.uint64), SIGNED if x.dtype.kind == "i" else UNSIGNED
+    if x.dtype.char not in _BITS:
+        x = x.astype(np.int32 if x.dtype.kind in "biu" else np.float32)
+    word, kind = _BITS[x.dtype.char]
+    return x.view(word), kind
 
 
 def argsort(x, descending, values, index):
@@ -396,6 +418,9 @@ def argsort(x, descending, values, index):
         argsort64(bits, kind, descending, index)
         shape = (*x.shape, 1)
         gather(index.reshape(shape), raw(x).reshape(shape), raw(values).reshape(shape))
+        return
+    if x.shape[1] <= TINY:
+        sort_short(bits, kind, descending, raw(x), raw(values), index)
         return
     words = np.empty(x.shape, np.uint64)
     pack(bits, kind, descending, words)

@@ -13,13 +13,14 @@ from .. import kernels as K
 from .. import shape as shapes
 from ..op import INPLACE, grad_name, needs_grad, op, record
 from ..tensor import Tensor, storage_of, wrap
-from .index_dim import wrapped_index
-from .indexing import add_into, arithmetic, number_as, written
+from .index_dim import add_rows, wrapped_index
+from .indexing import number_as, written
 from .inplace import check_writable, without_overlap
 from .masked import compress, coordinates
 from .view import select_backward, slice_backward, view_of
 
 _ALL = slice(None)
+SMALL = 1 << 14         # elements of tensor times indices
 
 
 # ---- reading a key -----------------------------------------------------------------------------------------------------------
@@ -35,19 +36,25 @@ def getitem(self, key):
     if kind is slice:
         return view_of(self, a[_slice(key)], slice_backward, shape=a.shape, key=(key,))
     if kind is tuple:
+        full, plain = key, True
         for k in key:
-            if type(k) is not int and (type(k) is not slice or k.step is not None and k.step.__index__() <= 0):
+            t = type(k)
+            if not (t is int or k is None or t is slice and (k.step is None or _slice(k))):
+                plain = False
                 break
-        else:
+        if plain:
             full = (*key, ...)
             try:
                 part = a[full]
             except IndexError:
-                raise _out_of_bounds(a, key) from None
+                raise _out_of_bounds(a, [k for k in key if k is not None]) from None
             return view_of(self, part, _last_step(key), shape=a.shape, key=full)
-    elif kind is Tensor and key._a.ndim == a.ndim and key._a.dtype == np.bool_ and key._a.shape == a.shape and a.ndim:
-        if not needs_grad(self):
-            return wrap(compress(a, key._a))
+    elif kind is Tensor and a.ndim:
+        i = key._a
+        if i.dtype == np.int64 and i.ndim:
+            return index(self, [i])
+        if i.dtype == np.bool_ and i.shape == a.shape and not needs_grad(self):
+            return wrap(compress(a, i))
     basic, indices = parse(key, a)
     view = self if basic is None else _basic(self, basic)
     return view if indices is None else index(view, indices)
@@ -117,8 +124,8 @@ def _slice(k):
 def parse(key, a):
     """``key`` as (a basic NumPy key or None, index arrays or None).
 
-    The index arrays are a list with one entry a dim of the view that the basic key gives: int64 arrays with non-negative
-    entries in range, or None for a whole dim.
+    The index arrays are a list with one entry a dim of the view that the basic key gives: integer arrays, not yet checked, or
+    None for a whole dim.
     """
     if type(key) is list and len(key) < 32 and any(
             k is None or k is Ellipsis or isinstance(k, (slice, Tensor, list, tuple, range, np.ndarray)) for k in key):
@@ -132,7 +139,7 @@ def parse(key, a):
         if not a.ndim and type(items[0]) is int:
             raise _out_of_bounds(a, items)
         raise IndexError(f"too many indices for tensor of dimension {a.ndim}")
-    basic, indices, dim, _out, plain = [], [], 0, 0, True
+    basic, indices, dim, plain = [], [], 0, True
     for k in items:
         if k is None:
             basic.append(None)
@@ -169,7 +176,7 @@ def parse(key, a):
                 found = coordinates(k)
                 indices += [np.ascontiguousarray(found[:, d]) for d in range(k.ndim)]
             else:
-                indices.append(wrapped_index(np.ascontiguousarray(k, np.int64).reshape(k.shape), a.shape[dim], len(indices)))
+                indices.append(k)
             dim += _dims(k)
     if plain:
         return (*basic, ...), None
@@ -238,6 +245,8 @@ class Plan:
 
     def __init__(self, shape, indices):
         dims = [d for d, i in enumerate(indices) if i is not None]
+        indices = [i if i is None else wrapped_index(np.ascontiguousarray(i, np.int64).reshape(i.shape), shape[d], d)
+                   for d, i in enumerate(indices)]
         arrays = [indices[d] for d in dims]
         try:
             self.common = np.broadcast_shapes(*(i.shape for i in arrays))
@@ -291,21 +300,35 @@ class Plan:
             target = whole.reshape(1, shapes.numel(whole.shape[:len(dims)]), -1)
             if self.adjacent:
                 values = np.moveaxis(values, range(self.first, self.first + len(self.common)), range(len(self.common)))
-        values = np.ascontiguousarray(arithmetic(values)).reshape(target.shape[0], self.rows.size, -1)
-        add_into(target, K.indexing.index_add, values, self.rows, np.ones(1, values.dtype))
+        add_rows(target, np.ascontiguousarray(values).reshape(target.shape[0], self.rows.size, -1), self.rows, 1)
         if back is not None:
             back[...] = whole
 
 
 def index(self, indices):
-    """``self`` at index arrays (see ``parse``): a new tensor."""
-    plan = Plan(self._a.shape, indices)
-    return record(plan.read(self._a), index_backward, (self,), (), plan=plan)
+    """``self`` at index arrays (see ``parse``): a new tensor.
+
+    Small ones are left to NumPy, which takes 1 us where a plan and a kernel take 8.
+    """
+    a, size = self._a, 0
+    for i in indices:
+        if i is not None:
+            size = max(size, i.size)
+    if size * a.size > SMALL:
+        plan = Plan(a.shape, indices)
+        return record(plan.read(a), index_backward, (self,), (), plan=plan)
+    try:
+        out = a[tuple([_ALL if i is None else i for i in indices])]
+    except IndexError:
+        Plan(a.shape, indices)      # raises with torch's text
+        raise
+    return record(out if out.flags.c_contiguous else np.ascontiguousarray(out), index_backward, (self,), (), plan=None,
+                  shape=a.shape, indices=indices)
 
 
 def index_backward(node, g):
     """Gradient of index: added up where the elements came from."""
-    return _index_add_zeros(g, node.ctx["plan"])
+    return _index_add_zeros(g, node.ctx["plan"] or Plan(node.ctx["shape"], node.ctx["indices"]))
 
 
 def _index_add_zeros(g, plan):
@@ -474,7 +497,7 @@ def _parse_indices(input, indices, name):
             places = coordinates(k)
             found += [np.ascontiguousarray(places[:, d]) for d in range(k.ndim)]
         else:
-            found.append(wrapped_index(np.ascontiguousarray(k, np.int64).reshape(k.shape), input._a.shape[dim], dim))
+            found.append(k)
         dim += used
     return found
 

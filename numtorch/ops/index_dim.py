@@ -5,7 +5,7 @@ from .. import kernels as K
 from .. import shape as shapes
 from ..op import grad_name, op, record
 from ..tensor import Tensor, wrap
-from .indexing import add_into, arithmetic, check_range, extent, fold, gather, index_array, number_as, writes
+from .indexing import add_into, arithmetic, check_range, fold, gather, index_array, number_as, writes
 from .inplace import without_overlap
 
 
@@ -40,10 +40,8 @@ def index_select(input, dim, index):
     a = input._a
     dim, i = shapes.wrap_dim(dim, a.ndim), _vector(index, "index_select")
     n = a.shape[dim] if a.ndim else 1
-    if i.size:
-        low, high = extent(i)
-        if low < 0 or high >= n:
-            raise IndexError("index out of range in self")
+    if i.size and K.indexing.classify(i, n):
+        raise IndexError("index out of range in self")
     out = np.empty((*a.shape[:dim], i.size, *a.shape[dim + 1:]) if a.ndim else (), a.dtype)
     select_into(out, a, dim, i)
     return record(out, index_select_backward, (input,), (index,), dim=dim, shape=a.shape)
@@ -65,8 +63,7 @@ def index_add_zeros(g, shape, dim, index):
     """zeros(shape).index_add(dim, index, g), in one pass less."""
     out = np.zeros(shape, g._a.dtype)
     if g._a.size:
-        add_into(fold(out, dim), K.indexing.index_add, arithmetic(fold(g._a, dim)), _vector(index, "index_add"),
-                 np.ones(1, arithmetic(out).dtype))
+        add_rows(fold(out, dim), fold(g._a, dim), _vector(index, "index_add"), 1)
     return record(out, _index_add_zeros_backward, (g,), (index,), dim=dim)
 
 
@@ -75,6 +72,12 @@ def _index_add_zeros_backward(node, g):
     """Gradient of adding into zeros by index: index_select."""
     index, = node.saved_tensors
     return index_select(g, node.ctx["dim"], index)
+
+
+def add_rows(out, x, index, alpha):
+    """out[o, index[j], :] += alpha x[o, j, :] on contiguous (outer, n, inner) arrays, in the dtype that kernels add in."""
+    x = arithmetic(x)
+    add_into(out, K.indexing.index_add, x, index, number_as(alpha, x.dtype), K.indexing.parts(x.size))
 
 
 def _check_source(name, out, dim, index, source, error):
@@ -123,8 +126,7 @@ def index_add(out, input, dim, index, source, *, alpha=1):
         f"index_add_(): Number of indices ({i.size}) should be equal to source.size(dim): ({have}), for dim: {dim}"))
     check_range(i, out.shape[dim] if out.ndim else 1, dim)
     if source._a.size:
-        moved = arithmetic(fold(without_overlap(source._a, out), dim))
-        add_into(fold(out, dim), K.indexing.index_add, moved, i, number_as(alpha, moved.dtype))
+        add_rows(fold(out, dim), fold(without_overlap(source._a, out), dim), i, alpha)
     return index_add_backward, (input, source), (index,), {"dim": dim, "alpha": alpha}
 
 
@@ -163,7 +165,7 @@ def index_copy(out, input, dim, index, source):
     check_range(i, out.shape[dim] if out.ndim else 1, dim, IndexError)
     if source._a.size:
         moved = fold(without_overlap(source._a, out), dim)
-        K.indexing.index_copy(K.indexing.raw(moved), i, K.indexing.raw(fold(out, dim)))
+        K.indexing.index_copy(K.indexing.raw(moved), i, K.indexing.parts(moved.size), K.indexing.raw(fold(out, dim)))
     return index_copy_backward, (input, source), (index,), {"dim": dim}
 
 
@@ -221,15 +223,12 @@ def index_fill_backward(node, g):
 
 def wrapped_index(index, n, dim):
     """``index`` with negative entries counted from the end; IndexError unless all are in [-n, n)."""
-    if index.size:
-        low, high = extent(index)
-        if low < -n or high >= n:
-            flat = index.reshape(-1)
-            bad = flat[(flat < -n) | (flat >= n)][0]
-            raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {n}")
-        if low < 0:
-            index = np.where(index < 0, index + n, index)
-    return index
+    kind = K.indexing.classify(index.reshape(-1), n) if index.size else 0
+    if kind == 2:
+        flat = index.reshape(-1)
+        bad = flat[(flat < -n) | (flat >= n)][0]
+        raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {n}")
+    return np.where(index < 0, index + n, index) if kind else index
 
 
 # ---- the tensor as one long vector -------------------------------------------------------------------------------------------
@@ -243,11 +242,11 @@ def _flat_index(name, index, n):
         if n == 0:
             raise IndexError(f"{name}(): tried to take from an empty tensor" if name == "take" else
                              f"{name}_(): tried to put elements into an empty tensor")
-        low, high = extent(i)
-        if low < -n or high >= n:
+        kind = K.indexing.classify(i, n)
+        if kind == 2:
             bad = i[(i < -n) | (i >= n)][0]
             raise IndexError(f"out of range: tried to access index {bad} on a tensor of {n} elements.")
-        if low < 0:
+        if kind:
             i = np.where(i < 0, i + n, i)
     return i
 
@@ -317,10 +316,10 @@ def put(out, input, index, source, accumulate=False):
     i = _flat_index("put", index, out.size)
     values, flat = without_overlap(source._a, out).reshape(-1), out.reshape(-1)
     if i.size and accumulate:
-        moved = arithmetic(fold(values, 0))
-        add_into(fold(flat, 0), K.indexing.index_add, moved, i, np.ones(1, moved.dtype))
+        add_rows(fold(flat, 0), fold(values, 0), i, 1)
     elif i.size:
-        K.indexing.index_copy(K.indexing.raw(fold(values, 0)), i, K.indexing.raw(fold(flat, 0)))
+        raw = K.indexing.raw
+        K.indexing.index_copy(raw(fold(values, 0)), i, K.indexing.parts(i.size), raw(fold(flat, 0)))
     return put_backward, (input, source), (), {"index": i, "accumulate": accumulate, "shape": source._a.shape}
 
 
@@ -391,7 +390,7 @@ def one_hot(tensor, num_classes=-1):
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return wrap(np.zeros((*a.shape, num_classes), np.int64))
-    low, high = extent(np.ascontiguousarray(a))
+    low, high = int(a.min()), int(a.max())
     if low < 0:
         raise RuntimeError("Class values must be non-negative.")
     if num_classes == -1:

@@ -23,35 +23,33 @@ _INDEX_KINDS = {np.dtype(np.int64), np.dtype(np.int32)}
 
 def fold(a, dim):
     """``a`` as a C-contiguous (outer, n, inner) around ``dim``."""
-    if not a.ndim:
-        return a.reshape(1, 1, 1)
     if not a.flags.c_contiguous:
         a = np.ascontiguousarray(a)
-    return a.reshape(shapes.numel(a.shape[:dim]), a.shape[dim], shapes.numel(a.shape[dim + 1:]))
+    shape = a.shape
+    if len(shape) == 2:
+        return a[:, :, None] if dim else a[None]
+    if len(shape) == 1:
+        return a[None, :, None]
+    if not shape:
+        return a.reshape(1, 1, 1)
+    return a.reshape(shapes.numel(shape[:dim]), shape[dim], shapes.numel(shape[dim + 1:]))
 
 
 def index_array(index, name, dtypes_text="int32/int64"):
     """An index tensor's elements as contiguous int64."""
     a = index._a
+    if a.dtype == np.int64 and a.flags.c_contiguous:
+        return a
     if a.dtype not in _INDEX_KINDS:
         raise RuntimeError(f"{name}(): Expected dtype {dtypes_text} for index")
     return np.ascontiguousarray(a, np.int64).reshape(a.shape)
 
 
-def extent(index):
-    """The least and the greatest element of a contiguous int64 array that is not empty."""
-    found = np.empty(2, np.int64)
-    K.indexing.extent(index.reshape(-1), found)
-    return found.item(0), found.item(1)
-
-
 def check_range(index, n, dim, error=RuntimeError):
     """Raises ``error`` with torch's text unless every element is in [0, n)."""
-    if index.size:
-        low, high = extent(index)
-        if low < 0 or high >= n:
-            bad = index.reshape(-1)[(index.reshape(-1) < 0) | (index.reshape(-1) >= n)][0]
-            raise error(f"index {bad} is out of bounds for dimension {dim} with size {n}")
+    if index.size and K.indexing.classify(index.reshape(-1), n):
+        bad = index.reshape(-1)[(index.reshape(-1) < 0) | (index.reshape(-1) >= n)][0]
+        raise error(f"index {bad} is out of bounds for dimension {dim} with size {n}")
 
 
 def arithmetic(a):
@@ -74,6 +72,8 @@ def number_as(value, np_dtype):
     """A one-element array of ``value`` (a number or a Tensor of one element); RuntimeError where it does not fit."""
     if isinstance(value, Tensor):
         return value._a.reshape(1).astype(np_dtype)
+    if np_dtype.kind == "f" and type(value) is not complex:
+        return np.array((value,), np_dtype)
     try:
         if np_dtype.kind in "iu" and isinstance(value, float) and not math.isfinite(value):
             raise OverflowError
@@ -460,4 +460,4 @@ _REDUCE_BACKWARD = {"sum": _reduce_sum_backward, "mean": _reduce_mean_backward, 
                     "amin": _reduce_extreme_backward, "prod": _reduce_prod_backward}
 
 
-from .join import cat, stack  # noqa: E402, F401  (ops.view takes them from here)
+from .join import cat, stack  # noqa: F401  (ops.view takes them from here)

@@ -25,7 +25,7 @@ def _joined(arrays, axis):
     for a in arrays:
         if a.dtype != want:
             want = dtypes.promote_types(dtypes._from_np[want], dtypes._from_np[a.dtype])._np
-    return np.concatenate([a.astype(want, copy=False) for a in arrays], axis)
+    return np.concatenate([a if a.dtype == want else a.astype(want) for a in arrays], axis)
 
 
 @op(out=True, aliases=("concat", "concatenate"))
@@ -46,42 +46,50 @@ def cat(tensors, dim=0):
     tensors = _list("cat", tensors)
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    arrays = [t._a for t in tensors]
+    first = arrays[0]
+    for a in arrays:
+        if a.ndim != first.ndim or a.dtype != first.dtype or not a.ndim:
+            return _cat_unlike(tensors, dim)
+    dim = shapes.wrap_dim(dim, first.ndim)
+    try:
+        out = np.concatenate(arrays, dim)
+    except ValueError:
+        return _cat_unlike(tensors, dim)
+    return record(out, cat_backward, tensors, dim=dim, shapes=[a.shape for a in arrays])
+
+
+def _cat_unlike(tensors, dim):
+    """cat of tensors with different dtypes, or with empty vectors among them, or that do not fit."""
     for i, t in enumerate(tensors):
         if not t._a.ndim:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
-    used = [i for i, t in enumerate(tensors) if t._a.shape != (0,)]
-    if not used:
-        shapes.wrap_dim(dim, 1)
-        return record(_joined([t._a for t in tensors], 0), cat_backward, tensors, dim=0, parts=(), empty=range(len(tensors)))
-    first = tensors[used[0]]._a
+    first = next((t._a for t in tensors if t._a.shape != (0,)), tensors[0]._a)
     dim = shapes.wrap_dim(dim, first.ndim)
-    start, parts = 0, []
-    for i in used:
-        a = tensors[i]._a
+    for i, t in enumerate(tensors):
+        a = t._a
+        if a.shape == (0,):
+            continue
         if a.ndim != first.ndim:
             raise RuntimeError(f"Tensors must have same number of dimensions: got {first.ndim} and {a.ndim}")
-        if a.shape != first.shape:
-            for d, (n, m) in enumerate(zip(first.shape, a.shape)):
-                if d != dim and n != m:
-                    raise RuntimeError(f"Sizes of tensors must match except in dimension {dim}. Expected size {n} but got size "
-                                       f"{m} for tensor number {i} in the list.")
-        parts.append((i, start, a.shape[dim]))
-        start += a.shape[dim]
+        for d, (n, m) in enumerate(zip(first.shape, a.shape)):
+            if d != dim and n != m:
+                raise RuntimeError(f"Sizes of tensors must match except in dimension {dim}. Expected size {n} but got size {m} "
+                                   f"for tensor number {i} in the list.")
     arrays = [t._a if t._a.shape != (0,) else np.empty((*first.shape[:dim], 0, *first.shape[dim + 1:]), t._a.dtype)
               for t in tensors]
-    empty = [i for i in range(len(tensors)) if tensors[i]._a.shape == (0,)] if len(used) < len(tensors) else ()
-    return record(_joined(arrays, dim), cat_backward, tensors, dim=dim, parts=parts, empty=empty)
+    return record(_joined(arrays, dim), cat_backward, tensors, dim=dim, shapes=[t._a.shape for t in tensors])
 
 
 def cat_backward(node, g):
     """Gradient of cat: the piece of each tensor."""
-    found, dim = [None] * len(node.edges), node.ctx["dim"]
-    for i, start, length in node.ctx["parts"]:
-        if node.edges[i] is not None:
-            found[i] = g.narrow(dim, start, length)
-    for i in node.ctx["empty"]:
-        if node.edges[i] is not None:
-            found[i] = wrap(np.zeros(0, g._a.dtype))
+    dim, start, found = node.ctx["dim"], 0, []
+    for edge, shape in zip(node.edges, node.ctx["shapes"]):
+        if shape == (0,):
+            found.append(wrap(np.zeros(0, g._a.dtype)) if edge is not None else None)
+            continue
+        found.append(g.narrow(dim, start, shape[dim]) if edge is not None else None)
+        start += shape[dim]
     return tuple(found)
 
 

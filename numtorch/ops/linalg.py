@@ -153,8 +153,8 @@ def linalg_det_backward(node, g):
     A, d = node.saved_tensors
     if (d._a != 0).all():
         return (g * d.conj())[..., None, None] * inv(A).mH if d._a.dtype.kind == "c" else (g * d)[..., None, None] * inv(A).mT
-    from .linalg_eig import svd
     from .join import stack
+    from .linalg_eig import svd
 
     U, S, Vh = svd(A)
     n = S._a.shape[-1]

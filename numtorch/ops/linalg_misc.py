@@ -7,7 +7,6 @@ from ..op import op, record
 from ..tensor import wrap
 from .linalg import check_matrix, inv, solve
 
-
 # ---- functions of matrices ---------------------------------------------------------------------------------------------------
 
 @op(namespace="linalg", out=True)

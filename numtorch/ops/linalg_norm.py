@@ -11,7 +11,6 @@ from ..op import OUT, op, record, type_name
 from ..tensor import wrap
 from .linalg_eig import svdvals
 
-
 # ---- vectors -----------------------------------------------------------------------------------------------------------------
 
 def _float_only(name, input, dtype):

@@ -9,13 +9,17 @@ from ..tensor import Tensor, wrap
 from .indexing import number_as, written
 from .inplace import check_writable, without_overlap
 
+_VALUES = (Tensor, int, float, complex, np.generic)
 BLOCK = 1 << 16         # elements of a mask that one task compacts
 
 
 # ---- where -------------------------------------------------------------------------------------------------------------------
 
-def operands(name, *values):
-    """``values`` (Tensors or numbers) as arrays of their common dtype, promoted by torch's ranks."""
+def operands(*values):
+    """Two ``values`` (Tensors or numbers) as arrays of their common dtype, promoted by torch's ranks."""
+    x, y = values
+    if isinstance(x, Tensor) and isinstance(y, Tensor) and x._a.dtype == y._a.dtype:
+        return x._a, y._a
     tensors = [v.dtype for v in values if isinstance(v, Tensor) and v._a.ndim]
     zero_dims = [v.dtype for v in values if isinstance(v, Tensor) and not v._a.ndim]
     numbers = [dtypes.scalar_dtype(v) for v in values if not isinstance(v, Tensor)]
@@ -53,15 +57,14 @@ def where(condition, input=None, other=None):
     """
     if input is None and other is None:
         return nonzero(condition, as_tuple=True)
-    for value in (input, other):
-        if not isinstance(value, (Tensor, int, float, complex, np.generic)):
-            raise TypeError("where() received an invalid combination of arguments - got "
-                            f"(Tensor, {type(input).__name__}, {type(other).__name__}), but expected one of:\n"
-                            " * (Tensor condition)\n * (Tensor condition, Tensor input, Tensor other, *, Tensor out = None)\n"
-                            " * (Tensor condition, Number self, Tensor other)\n * (Tensor condition, Tensor input, Number other)"
-                            "\n * (Tensor condition, Number self, Number other)")
+    if not (isinstance(input, _VALUES) and isinstance(other, _VALUES)):
+        raise TypeError("where() received an invalid combination of arguments - got "
+                        f"(Tensor, {type(input).__name__}, {type(other).__name__}), but expected one of:\n"
+                        " * (Tensor condition)\n * (Tensor condition, Tensor input, Tensor other, *, Tensor out = None)\n"
+                        " * (Tensor condition, Number self, Tensor other)\n * (Tensor condition, Tensor input, Number other)"
+                        "\n * (Tensor condition, Number self, Number other)")
     c = _condition("where", condition)
-    x, y = operands("where", input, other)
+    x, y = operands(input, other)
     if c.shape == x.shape == y.shape and c.flags.c_contiguous and x.flags.c_contiguous and y.flags.c_contiguous:
         out = np.empty(c.shape, x.dtype)
         raw = K.indexing.raw

@@ -140,7 +140,7 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False):
         raise RuntimeError("isin(): at least one of elements and test_elements must be a Tensor")
     from .masked import operands
 
-    x, y = operands("isin", elements, test_elements)
+    x, y = operands(elements, test_elements)
     if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":
         x, y = x.astype(np.float32), y.astype(np.float32)
     return wrap(np.isin(x, y, invert=invert).reshape(x.shape))

@@ -17,6 +17,8 @@ def rows(a, dim):
     """``a`` as contiguous rows (m, n) of its entries along ``dim``, and the shape they have with ``dim`` last."""
     if not a.ndim:
         return a.reshape(1, 1), ()
+    if dim == a.ndim - 1 and a.size:
+        return np.ascontiguousarray(a).reshape(-1, a.shape[-1]), a.shape
     moved = np.moveaxis(a, dim, -1)
     shape = moved.shape
     return np.ascontiguousarray(moved).reshape(shapes.numel(shape[:-1]), shape[-1]), shape
@@ -143,7 +145,8 @@ def topk(input, k, dim=None, largest=True, sorted=True):
         index = np.empty((m, k), np.int64)
         bits, kind = K.sort.bits_of(x)
         (K.sort.topk32 if bits.dtype == np.uint32 else K.sort.topk64)(bits, kind, bool(largest), index)
-        values = np.take_along_axis(x, index, 1)
+        values, raw = np.empty((m, k), x.dtype), K.indexing.raw
+        K.indexing.gather(index[:, :, None], raw(x)[:, :, None], raw(values)[:, :, None])
     else:
         values, index = np.empty_like(x), np.empty(x.shape, np.int64)
         if x.size:
