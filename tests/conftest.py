@@ -12,3 +12,8 @@ def same_start():
     np.random.seed(0)
     yield
     numtorch.set_default_dtype(numtorch.float32)
+
+
+def pytest_collection_modifyitems(items):
+    """Moves the tests marked ``last`` to the end."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)

@@ -1,0 +1,76 @@
+"""The command line: ``python -m numtorch warmup``, ``cache``, ``info``."""
+import argparse
+import platform
+import re
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from . import __version__
+
+FAMILY_FOLDER = re.compile(r"\w+-[0-9a-f]{16}")     # as kernels/_cache.py names them; nothing else is ever deleted
+
+
+def warmup(arguments):
+    """Compiles the common kernels into the cache, with a progress bar."""
+    from .warmup import run
+
+    return run(arguments.jobs)
+
+
+def cache(arguments):
+    """Prints where compiled kernels are kept, and how much, or deletes them."""
+    from .kernels import _cache
+
+    root = _cache.root()
+    folders = [p for p in root.iterdir() if p.is_dir() and FAMILY_FOLDER.fullmatch(p.name)]
+    size = sum(f.stat().st_size for p in folders for f in p.rglob("*") if f.is_file())
+    if arguments.action == "path":
+        print(root)
+    elif arguments.action == "clear":
+        for folder in folders:
+            shutil.rmtree(folder)
+        print(f"{root}: {len(folders)} families of kernels deleted, {size / 1e6:.1f} MB")
+    else:
+        current = sum(p.name == f"{p.name[:-17]}-{_cache.source_hash(p.name[:-17])}" for p in folders)
+        print(f"{root}: {len(folders)} families of kernels, {size / 1e6:.1f} MB; {current} belong to these sources")
+    return 0
+
+
+def info(arguments):
+    """Prints the versions and settings that a report of a problem should name."""
+    from .kernels import _cache, _jit
+
+    print(f"numtorch  {__version__} in {Path(__file__).parent}")
+    print(f"python    {platform.python_version()} on {platform.platform()}, {_jit.get_num_threads()} threads")
+    for package in ("numpy", "numba", "llvmlite", "ml_dtypes"):
+        print(f"{package:10}{metadata.version(package)}")
+    print(f"cache     {_cache.root()}")
+    return 0
+
+
+def parser():
+    """The argument parser; each command names its function."""
+    top = argparse.ArgumentParser("python -m numtorch", description="Tools around numtorch.")
+    top.add_argument("--version", action="version", version=f"numtorch {__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(command):
+        sub = commands.add_parser(command.__name__, help=command.__doc__.rstrip("."), description=command.__doc__)
+        sub.set_defaults(command=command)
+        return sub
+    add(warmup).add_argument("--jobs", type=int, metavar="N", help="processes that compile; default: one for each core")
+    add(cache).add_argument("action", nargs="?", choices=("show", "path", "clear"), default="show")
+    add(info)
+    return top
+
+
+def main(argv=None):
+    """Runs one command; returns the exit status."""
+    arguments = parser().parse_args(argv)
+    return arguments.command(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
