@@ -40,8 +40,8 @@ class _Emitter:
         self.suffix = f"v{self.lanes}f{dtype.bitwidth}"
         self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
 
-    def operation(self, name, result, arguments):
-        name = f"llvm.{name}.{self.suffix}"
+    def operation(self, name, result, arguments, more=""):
+        name = f"llvm.{name}.{self.suffix}{more}"
         return self.builder.module.globals.get(name) or \
             ir.Function(self.builder.module, ir.FunctionType(result, arguments), name)
 
@@ -66,7 +66,7 @@ class _Emitter:
 
     def splat(self, scalar):
         """A vector whose lanes all hold ``scalar``."""
-        undefined = ir.Constant(self.vector, ir.Undefined)
+        undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.IntType(32)(0))
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, undefined, lanes)
@@ -171,6 +171,33 @@ def _correlate(grads):
         return types.void(left, types.intp, types.intp, right, types.intp, starts, types.intp, lefts, rights, types.intp,
                           out), generate
     return correlate
+
+
+@intrinsic
+def copy_run(typing, source, s, target, t, count, plus):
+    """target[t + j] = source[s + j] + plus for j < count, at most a tile's width: a copy without a loop's overhead.
+
+    Loads and stores are masked, so nothing past the run is read or written.
+    """
+    def generate(context, builder, signature, args):
+        e = _Emitter(context, builder, plus)
+        source_, s_, target_, t_, count_, plus_ = args
+        from_, to = e.at(e.data(source, source_), s_), e.at(e.data(target, target_), t_)
+        small, pointer = ir.IntType(32), e.vector.as_pointer()
+        mask_type, align = ir.VectorType(ir.IntType(1), e.lanes), small(e.align)
+        # LLVM 22 has the alignment elsewhere, and still reads this form.
+        load = e.operation("masked.load", e.vector, [pointer, small, mask_type, e.vector], ".p0")
+        store = e.operation("masked.store", ir.VoidType(), [e.vector, pointer, small, mask_type], ".p0")
+        more, limit = e.splat(plus_), e.splat(builder.trunc(count_, small))
+        for j in range(VECTORS):
+            lanes = ir.Constant(limit.type, list(range(j * e.lanes, (j + 1) * e.lanes)))
+            mask = builder.icmp_signed("<", lanes, limit)
+            source_j, target_j = (builder.bitcast(e.at(p, j * e.lanes), pointer) for p in (from_, to))
+            value = builder.call(load, [source_j, align, mask, e.zero])
+            builder.call(store, [builder.fadd(value, more), target_j, align, mask])
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp, types.intp, plus), generate
 
 
 _product_12, _product_6, _product_4, _product_2 = (_product(rows) for rows in (12, 6, 4, 2))

@@ -24,9 +24,10 @@ import numpy as np
 from numba import carray, float32, float64, prange
 
 from ._jit import REASSOCIATE, compile_callback, function, get_num_threads, kernel, may_fork_out
-from ._tile import GRADS, SLACK, TAPS, TILE_ROWS, call_task, correlate_tile, product_tile, task_signature, tile_rows
+from ._tile import GRADS, SLACK, TAPS, TILE_ROWS, call_task, copy_run, correlate_tile, product_tile, task_signature, tile_rows
 
 PARALLEL_WORK = 1 << 19         # multiply-adds from which threads pay
+PARALLEL_PACK = 1 << 16         # elements of a weight from which threads pay for packing it
 CACHE_ELEMENTS = 1 << 16        # elements of a task's planes: 256 KB of float32, a part of the second-level cache
 BLOCK_WIDTH = 512               # output columns of a task at most
 BLOCK_POSITIONS = 256           # output positions of a task at least, if there are so many
@@ -129,24 +130,27 @@ def fill_planes(x, image, depth, row, column, geometry, depths, origins, planes,
     """
     height, width, step_h, step_w = geometry[PLANE_H], geometry[PLANE_W], geometry[HEIGHT_STEP], geometry[WIDTH_STEP]
     d_max, h_max, w_max = geometry[IN_DEPTH], geometry[IN_HEIGHT], geometry[IN_WIDTH]
-    for i in range(at, at + geometry[CHANNELS] * geometry[DEPTHS] * geometry[PHASES] * height * width):
-        planes[i] = 0
+    run, zero = SLACK * 4 // planes.itemsize, planes.dtype.type(0)
     for c in range(geometry[CHANNELS]):
         for tap in range(geometry[DEPTHS]):
             d = depth * geometry[DEPTH_STEP] + depths[tap]
             for p in range(geometry[PHASES]):
                 h0, w0 = row * step_h + origins[2 * p], column * step_w + origins[2 * p + 1]
-                if 0 <= d < d_max:
-                    first, last = max(0, -(w0 // step_w)), min(width, -((w0 - w_max) // step_w))
-                    for r in range(max(0, -(h0 // step_h)), min(height, -((h0 - h_max) // step_h))):
-                        source = image + ((c * d_max + d) * h_max + h0 + r * step_h) * w_max + w0
-                        target = at + r * width
-                        if step_w == 1:
-                            for j in range(first, last):
-                                planes[target + j] = x[source + j]
-                        else:
-                            for j in range(first, last):
-                                planes[target + j] = x[source + j * step_w]
+                top, bottom = max(0, -(h0 // step_h)), min(height, -((h0 - h_max) // step_h))
+                first, last = max(0, -(w0 // step_w)), min(width, -((w0 - w_max) // step_w))
+                if d < 0 or d >= d_max:
+                    bottom = top
+                if (bottom - top) * (last - first) < height * width:
+                    for i in range(at, at + height * width):
+                        planes[i] = zero
+                source = image + ((c * d_max + d) * h_max + h0) * w_max + w0
+                for r in range(top, bottom):
+                    if step_w == 1:
+                        for j in range(first, last, run):
+                            copy_run(x, source + r * step_h * w_max + j, planes, at + r * width + j, min(run, last - j), zero)
+                    else:
+                        for j in range(first, last):
+                            planes[at + r * width + j] = x[source + r * step_h * w_max + j * step_w]
                 at += height * width
 
 
@@ -167,8 +171,7 @@ def store_tile(tile, columns, first, end, row, column, y0, bias, bias0, geometry
             b = bias[bias0 + m] if geometry[HAS_BIAS] else tile.dtype.type(0)
             at = m * columns + t - first
             if step == 1:
-                for j in range(run):
-                    y[to + j] = tile[at + j] + b
+                copy_run(tile, at, y, to, run, b)
             else:
                 for j in range(run):
                     y[to + j * step] = tile[at + j] + b
@@ -214,18 +217,20 @@ def convolve_task(task, x, packed, bias, geometry, depths, origins, starts, taps
         store_tile(tile, columns, t, end, row, column, y0, bias, g * rows, geometry, y)
 
 
-def pack_task(g, w, right, extra, geometry, depths, origins, starts, taps, packed):
-    """The weight of group g as product tiles read it: for each tile of rows, for each tap, the tile's rows side by side."""
-    rows, count, m = geometry[ROWS], geometry[COUNT], 0
-    while m < rows:
-        height = tile_rows(rows - m)
-        at = (g * (rows + 1) + m) * count
-        for k in range(count):
-            for r in range(height):
-                # Rows past the last repeat it: their sums are dropped.
-                packed[at + r] = w[g * geometry[W_GROUP] + min(m + r, rows - 1) * geometry[W_ROW] + taps[k]]
-            at += height
+def pack_task(task, w, right, extra, geometry, depths, origins, starts, taps, packed):
+    """Lays one row of a group's weight out as product tiles read it: tile by tile, tap by tap, a tile's rows side by side."""
+    rows, count = geometry[ROWS], geometry[COUNT]
+    g, row = task // rows, task % rows
+    m, height = 0, tile_rows(rows)
+    while m + height <= row:
         m += height
+        height = tile_rows(rows - m)
+    source = g * geometry[W_GROUP] + row * geometry[W_ROW]
+    # The last row stands in for those that fill up its tile: their sums are dropped.
+    for r in range(row - m, height if row == rows - 1 else row - m + 1):
+        target = (g * (rows + 1) + m) * count + r
+        for k in range(count):
+            packed[target + k * height] = w[source + taps[k]]
 
 
 @function(inline="always")
@@ -233,14 +238,15 @@ def fill_gradients(gy, image, row, column, geometry, length, grads, at, step):
     """Copies a block of gy to rows of ``grads`` that are ``step`` apart, at the planes' pitch, with 0 between its rows."""
     height, width = geometry[OUT_HEIGHT], geometry[OUT_WIDTH]
     used_h, used_w = min(geometry[BLOCK_H], height - row), min(geometry[BLOCK_W], width - column)
+    run, zero = SLACK * 4 // grads.itemsize, grads.dtype.type(0)
     for m in range(geometry[ROWS]):
         for i in range(at, at + length):
             grads[i] = 0
         for r in range(used_h):
             source = image + (row + r) * width + column
             target = at + r * geometry[PLANE_W]
-            for j in range(used_w):
-                grads[target + j] = gy[source + j]
+            for j in range(0, used_w, run):
+                copy_run(gy, source + j, grads, target + j, min(run, used_w - j), zero)
         at += step
         image += geometry[OUT_DEPTH] * height * width
 
@@ -338,7 +344,8 @@ def _run(task, count, threads, left, right, extra, plan, out):
 def _convolve(plan, threads, x, w, bias, y):
     geometry, empty = plan.geometry, _EMPTY[y.dtype]
     groups, packed = int(geometry[GROUPS]), np.empty(geometry[GROUPS] * (geometry[ROWS] + 1) * geometry[COUNT], y.dtype)
-    _run(pack_task, groups, 1, w.reshape(-1), empty, empty, plan, packed)
+    _run(pack_task, groups * int(geometry[ROWS]), threads if w.size > PARALLEL_PACK else 1, w.reshape(-1), empty, empty, plan,
+         packed)
     blocks = -(-geometry[OUT_HEIGHT] // geometry[BLOCK_H]) * -(-geometry[OUT_WIDTH] // geometry[BLOCK_W])
     tasks = geometry[IMAGES] * groups * geometry[OUT_DEPTH] * blocks
     _run(convolve_task, int(tasks), threads, x.reshape(-1), packed, empty if bias is None else bias, plan, y.reshape(-1))

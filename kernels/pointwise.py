@@ -55,7 +55,7 @@ def div_floor(x, y):
     zero = type(x)(0)
     if y == zero:
         return x / y
-    mod = math.fmod(x, y)
+    mod = np.fmod(x, y)
     q = (x - mod) / y
     if mod != zero and (y < zero) != (mod < zero):
         q -= type(x)(1)
@@ -70,7 +70,7 @@ def div_floor_integral(x, y):
 
 
 def remainder(x, y):
-    mod = math.fmod(x, y)
+    mod = np.fmod(x, y)
     return mod + y if mod != 0 and (y < 0) != (mod < 0) else mod
 
 
@@ -79,7 +79,7 @@ def remainder_integral(x, y):
 
 
 def fmod(x, y):
-    return math.fmod(x, y)
+    return np.fmod(x, y)
 
 
 def fmod_integral(x, y):
@@ -616,7 +616,7 @@ def copysign(x, y):
 
 
 def heaviside(x, y):
-    return x if x != x else (y if x == 0 else (type(x)(1) if x > 0 else type(x)(0)))
+    return y if x == 0 else type(x)(x > 0)
 
 
 # ---- activations -------------------------------------------------------------------------------------------------------

@@ -70,8 +70,8 @@ def _numeric(func, inputs, x, eps):
             a[index] = kept
             parts.append([(p - m) / (2 * eps) for p, m in zip(plus, minus)])
         rows.append(parts)
-    outputs = len(_evaluate(func, inputs))
-    return [[np.array([row[k][o] for row in rows]) for k in range(len(steps))] for o in range(outputs)]
+    sizes = [out.size for out in _evaluate(func, inputs)]
+    return [[np.array([row[k][o] for row in rows]).reshape(a.size, n) for k in range(len(steps))] for o, n in enumerate(sizes)]
 
 
 def _analytic(outputs, o, x):

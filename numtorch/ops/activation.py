@@ -1,5 +1,6 @@
 """Activation functions. Formulas are in kernels/pointwise.py; those with parameters take them as 0-dim inputs."""
-from ..op import INPLACE, OPS, Op, grad_name, inplace_twin, op
+from ..dtypes import finfo
+from ..op import INPLACE, OPS, Op, grad_name, inplace_twin, op, type_name
 from ..tensor import Tensor
 from . import pointwise
 from ._pointwise import Rule, binary, call, unary
@@ -444,8 +445,9 @@ softshrink_backward, hardshrink_backward = (
 @op(namespace=_IN_NN)
 def softshrink(input, lambd=0.5):
     """``x`` moved toward 0 by ``lambd``, 0 within it."""
-    if lambd < 0:
-        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
+    if not lambd >= 0:
+        raise RuntimeError(f"lambda must be in range [0, {finfo(input.dtype).max:g}] for input dtype {type_name(input.dtype)}, "
+                           f"but found {lambd:g}")
     return call(_SOFTSHRINK, softshrink_backward, (X, Y), (input, lambd))
 
 

@@ -250,7 +250,7 @@ def complex(real, imag, *, out=None):
     """A complex tensor of a real and an imaginary part."""
     if real._a.dtype != imag._a.dtype:
         raise RuntimeError(f"Expected object of scalar type {real.dtype} but got scalar type {imag.dtype} for second argument")
-    from .indexing import stack
+    from .join import stack
     from .view import view_as_complex
 
     found = view_as_complex(stack((real, imag), -1))

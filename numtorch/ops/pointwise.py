@@ -204,14 +204,27 @@ abs = unary("abs", {"bool": "absolute", "int": "absolute", "float": "absolute", 
 
 
 def sgn_backward(node, g):
+    """The sign of a real number is flat; the direction of a complex one turns: (g - Re(g / s) s) / |z|."""
+    from .masked import where
+
+    z, s = node.saved_tensors
+    if not z.is_complex():
+        return mul(g, 0)
+    size = abs(z)
+    turned = div(sub(g, mul(real(div(g, s)), s)), size)
+    return where(size == 0, 0.0, turned)
+
+
+@grad_name("SignBackward0")
+def sign_backward(node, g):
     """The sign is flat."""
     return mul(g, 0)
 
 
-sign = unary("sign", {"bool": "bitwise_and", "int": "sign", "float": "sign"}, sgn_backward, grad="SignBackward0",
+sign = unary("sign", {"bool": "absolute", "int": "sign", "float": "sign"}, sign_backward,
              doc=_doc("Sign", "-1, 0 or 1"))
 sgn = unary("sgn", {"int": "sign", "float": "sign", "complex": "sgn_complex"}, sgn_backward,
-            doc=_doc("Sign; of complex numbers the direction", "input / |input|"))
+            (X, OUT), doc=_doc("Sign; of complex numbers the direction", "input / |input|"))
 
 
 @op(method=True)
