@@ -67,7 +67,7 @@ def source(formula, dtypes):
     lines += [f"    l{k} = linear_step(x{k}, total)" for k in ins] + ["    lo = linear_step(out, total)"]
     test = " and ".join([f"l{k} >= 0" for k in ins] + ["lo == 1"])
     steps = [f"data(x{k}) + start * l{k} * {sizes[k]}, l{k} * {sizes[k]}" for k in ins]
-    steps += [f"data(out) + start * {sizes[-1]}, {sizes[-1]}"]
+    steps += [f"data(out) + start * {sizes[-1]}, lo * {sizes[-1]}"]      # lo is 1: a literal would compile row twice
     lines += [f"    if {test}:", f"        row({', '.join(steps)}, stop - start)", "        return"]
     lines += [f"    g = np.empty(({n_in + 2}, ndim(out) + 1), np.int64)",
               f"    last = collapse(({arrays}), g) - 1",
