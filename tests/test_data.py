@@ -624,20 +624,29 @@ def test_timeout():
 
 
 def test_large_batches_travel_whole():
-    """Batches larger than a pipe holds, of several arrays and dtypes, arrive equal, writable and independent."""
+    """Batches larger than a pipe holds, of several arrays, dtypes and changing sizes, arrive equal, writable and independent.
+
+    They are kept until the end: the memory that they came through is used again, theirs must not be.
+    """
     class Large(Dataset):
         def __len__(self):
-            return 8
+            return 40
 
         def __getitem__(self, i):
-            return {"image": np.full((3, 100, 100), i, np.float32), "label": i, "empty": numtorch.zeros(0),
+            side = 60 + i // 2 % 7 * 10
+            return {"image": np.full((3, side, side), i, np.float32), "label": i, "empty": numtorch.zeros(0),
                     "half": numtorch.full((50, 50), i, dtype=numtorch.bfloat16)}
-    for number, batch in enumerate(DataLoader(Large(), 2, num_workers=2)):
+    descriptors = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+    batches = list(DataLoader(Large(), 2, num_workers=2))
+    for number, batch in enumerate(batches):
+        side = 60 + number % 7 * 10
+        assert batch["image"].shape == (2, 3, side, side) and batch["empty"].shape == (2, 0)
         for k, i in enumerate((2 * number, 2 * number + 1)):
             assert (batch["image"][k] == i).all() and (batch["half"][k].float() == i).all() and batch["label"][k] == i
-        assert batch["image"].shape == (2, 3, 100, 100) and batch["empty"].shape == (2, 0)
         batch["image"].add_(1)
         assert (batch["half"][0].float() == 2 * number).all()
+    if descriptors:
+        assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 def test_orders_larger_than_a_pipe_do_not_block():
@@ -747,6 +756,31 @@ def test_workers_end_with_a_killed_parent():
     assert process.stdout.read() == ""
     process.wait()
     process.stdout.close()
+
+
+def test_a_program_may_end_with_a_loader_alive():
+    """Persistent workers that were never told to end do not keep the program from ending, nor outlive it."""
+    program = textwrap.dedent("""
+        from numtorch.utils.data import DataLoader
+        loader = DataLoader(range(1000), 2, num_workers=2, persistent_workers=True)
+        batches = iter(loader)
+        next(batches)
+        print("ready")
+        """)
+    # the workers inherit stdout: run returns when the last of them has closed it
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout == "ready\n" and done.stderr == ""
+
+
+def test_a_forked_copy_leaves_the_workers_alone():
+    """A process that inherits an iterator by fork and ends does not end the workers, which are not its own."""
+    batches = iter(DataLoader(Squares(20), num_workers=1))
+    next(batches)
+    child = multiprocessing.get_context("fork").Process(target=batches._close)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert [b.item() for b in batches] == [i * i for i in range(1, 20)]
 
 
 def test_kernels_of_workers_are_serial():

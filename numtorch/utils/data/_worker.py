@@ -1,32 +1,20 @@
-"""A worker process of the DataLoader: its loop, its seeds, and how a batch gets to the other side.
-
-Each worker has one two-way pipe. A batch is pickled (protocol 5) with its arrays apart. Small arrays go through the pipe;
-large ones are written to an anonymous file in memory whose descriptor follows the message, so that a worker is not held up
-by the pipe's 200 KB. No such file has a name: whichever process dies, nothing is left behind.
-"""
+"""A worker process of the DataLoader: its loop, its seeds, and its exceptions on their way to the caller."""
 import multiprocessing
 import os
 import pickle
-import queue
 import random
 import sys
-import threading
 import traceback
 from dataclasses import dataclass
-from multiprocessing import reduction
 
 import numpy as np
 
 from ... import kernels as K
 from ...random import manual_seed
 from ._fetch import ITERABLE, create_fetcher
+from ._transport import DATA, END, ERROR, RESUMED, Outbox
 
 CHECK_SECONDS = 1.0         # how often a waiting worker looks whether its parent still lives
-SMALL = 1 << 16             # bytes of arrays that go through the pipe itself
-HAS_MEMFD = hasattr(os, "memfd_create")
-
-DATA, ERROR, END, RESUMED = range(4)    # kinds of messages from a worker
-
 
 @dataclass(frozen=True)
 class WorkerInfo:
@@ -87,72 +75,6 @@ class _KeyText(str):
     """KeyError shows repr() of its argument, in which a traceback would be one long line."""
 
     __repr__ = str.__str__
-
-
-# ---- messages ----------------------------------------------------------------------------------------------------------
-
-def pack(number, kind, data):
-    """A message as (bytes of the head, arrays that are to follow in a file)."""
-    buffers = []
-    body = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
-    views = [b.raw() for b in buffers]
-    sizes = [v.nbytes for v in views]
-    if HAS_MEMFD and sum(sizes) >= SMALL:
-        return pickle.dumps((number, kind, body, sizes, None)), views
-    return pickle.dumps((number, kind, body, sizes, [bytearray(v) for v in views])), []
-
-
-def send(conn, head, views):
-    """Writes a packed message to ``conn``."""
-    if not views:
-        conn.send_bytes(head)
-        return
-    fd = os.memfd_create("numtorch-batch")
-    try:
-        for view in views:
-            while view.nbytes:
-                view = view[os.write(fd, view):]
-        conn.send_bytes(head)
-        reduction.send_handle(conn, fd, None)
-    finally:
-        os.close(fd)
-
-
-def receive(conn):
-    """The next message of ``conn``: (number, kind, data)."""
-    number, kind, body, sizes, buffers = pickle.loads(conn.recv_bytes())
-    if buffers is None:
-        buffers = [np.empty(size, np.uint8) for size in sizes]
-        with os.fdopen(reduction.recv_handle(conn), "rb", buffering=0) as file:
-            file.seek(0)
-            for buffer in buffers:
-                view = memoryview(buffer)
-                while view.nbytes:
-                    view = view[file.readinto(view):]
-    return number, kind, pickle.loads(body, buffers=buffers)
-
-
-class Sender:
-    """Sends messages from a thread of its own, so that a full pipe does not stop the worker from taking orders."""
-
-    def __init__(self, conn):
-        self.conn, self.messages = conn, queue.SimpleQueue()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def put(self, number, kind, data):
-        self.messages.put(pack(number, kind, data))
-
-    def run(self):
-        while (message := self.messages.get()) is not None:
-            try:
-                send(self.conn, *message)
-            except (BrokenPipeError, ConnectionResetError):
-                return      # the parent is gone or has closed its side
-
-    def close(self):
-        self.messages.put(None)
-        self.thread.join()
 
 
 # ---- seeds -------------------------------------------------------------------------------------------------------------
@@ -217,11 +139,12 @@ def orders(conn, done):
 
 
 def worker_loop(task, conn, done, others):
-    """Runs in the worker. An order is (number of a batch, its indices), ("resume", None) to begin a new epoch, or None to
-    end."""
+    """Runs in the worker. An order is (number of a batch, its indices, messages received so far); with ("resume", None, ...) a
+    new epoch begins, None ends the worker. ``others`` are copies, made by fork, of the parent's ends of all pipes.
+    """
     global _info
-    for other in others:    # copies, made by fork, of the parent's ends of all pipes: an end counts as open while one is
-        other.close()
+    for inbox in others:
+        inbox.close()       # an end counts as open while there is a copy of it
     try:
         K._jit.set_num_threads(1)
         seed = task.base_seed + task.worker_id
@@ -229,24 +152,24 @@ def worker_loop(task, conn, done, others):
         manual_seed(seed)
         np.random.seed(numpy_seed(task.base_seed, task.worker_id))
         _info = WorkerInfo(task.worker_id, task.num_workers, seed, task.dataset)
-        sender = Sender(conn)
+        outbox = Outbox(conn)
         fetcher, ended = _prepare(task, task.init_fn), False
-        for number, indices in orders(conn, done):
+        for number, indices, outbox.taken in orders(conn, done):
             if number == "resume":
-                sender.put(number, RESUMED, None)
+                outbox.put(number, RESUMED, None)
                 ended = False
                 if not isinstance(fetcher, WorkerError):
                     fetcher = _prepare(task, None)
             elif isinstance(fetcher, WorkerError):
-                sender.put(number, ERROR, fetcher)
+                outbox.put(number, ERROR, fetcher)
             elif not ended:
                 try:
-                    sender.put(number, DATA, fetcher.fetch(indices))
+                    outbox.put(number, DATA, fetcher.fetch(indices))
                 except Exception as error:
                     ended = isinstance(error, StopIteration) and task.kind == ITERABLE
-                    sender.put(number, *((END, None) if ended else (ERROR, WorkerError(task.worker_id))))
+                    outbox.put(number, *((END, None) if ended else (ERROR, WorkerError(task.worker_id))))
         if not done.is_set():
-            sender.close()
+            outbox.close()
     except KeyboardInterrupt:
         pass        # Ctrl-C reaches every process of the terminal; the parent raises it
 

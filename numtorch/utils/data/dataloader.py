@@ -10,7 +10,7 @@ from multiprocessing import connection
 from typing import Generic, TypeVar
 
 from ... import random as generators
-from . import _worker
+from . import _transport, _worker
 from ._collate import default_collate, default_convert
 from ._fetch import ITERABLE, MAP, create_fetcher
 from ._worker import get_worker_info
@@ -22,7 +22,7 @@ __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"
 JOIN_SECONDS = 5.0      # how long a worker may take to finish its last batch before it is terminated
 
 _T_co = TypeVar("_T_co", covariant=True)
-_live = weakref.WeakSet()       # iterators with workers: a forked worker closes its copies of their pipes
+_live = weakref.WeakSet()       # iterators with workers: a forked worker closes its copies of their ends of pipes
 
 
 class _Endless:
@@ -248,15 +248,15 @@ class _MultiProcessIterator(_Iterator):
         self._timeout, self._in_order, self._persistent = loader.timeout, loader.in_order, loader.persistent_workers
         self._limit = loader.prefetch_factor * loader.num_workers
         context = loader.multiprocessing_context or multiprocessing.get_context()
-        self._done, self._workers, self._conns = context.Event(), [], []
-        self._close = weakref.finalize(self, _close, os.getpid(), self._done, self._workers, self._conns)
+        self._done, self._workers, self._inboxes = context.Event(), [], []
+        self._close = weakref.finalize(self, _close, os.getpid(), self._done, self._workers, self._inboxes)
         forks = context.get_start_method() == "fork"
         for i in range(loader.num_workers):
             task = _worker.Task(loader._kind, loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last,
                                 self._base_seed, loader.worker_init_fn, i, loader.num_workers)
             ours, theirs = context.Pipe(duplex=True)
-            self._conns.append(ours)
-            others = [c for it in (*_live, self) for c in it._conns if not c.closed] if forks else []
+            self._inboxes.append(_transport.Inbox(ours))
+            others = [inbox for it in (*_live, self) for inbox in it._inboxes] if forks else []
             worker = context.Process(target=_worker.worker_loop, args=(task, theirs, self._done, others), daemon=True)
             worker.start()
             theirs.close()
@@ -279,17 +279,17 @@ class _MultiProcessIterator(_Iterator):
 
     def restart(self, loader):
         """Begins a new epoch with the same workers; batches of a previous one still under way are dropped."""
-        for conn in self._conns:
-            self._say(conn, ("resume", None))
+        for inbox in self._inboxes:
+            self._say(inbox, "resume", None)
         for i in range(len(self._workers)):
-            while self._receive([i])[2] != _worker.RESUMED:
+            while self._receive([i])[2] != _transport.RESUMED:
                 pass
         self._begin(loader)
         self._fill()
 
-    def _say(self, conn, order):
+    def _say(self, inbox, number, indices):
         try:
-            conn.send(order)
+            inbox.conn.send((number, indices, inbox.count))
         except (BrokenPipeError, ConnectionResetError):
             self._raise_dead()
 
@@ -307,7 +307,7 @@ class _MultiProcessIterator(_Iterator):
         self._owner[self._sent] = i
         self._load[i] += 1
         self._sent += 1
-        self._say(self._conns[i], (self._sent - 1, indices))
+        self._say(self._inboxes[i], self._sent - 1, indices)
 
     def _raise_dead(self):
         ended = connection.wait([w.sentinel for w in self._workers], 1)     # a broken pipe is seen before its process ends
@@ -325,7 +325,7 @@ class _MultiProcessIterator(_Iterator):
 
     def _receive(self, workers):
         """A message from one of ``workers``: (worker, number, kind, data). RuntimeError when one died or time is up."""
-        conns = {self._conns[i]: i for i in workers}
+        conns = {self._inboxes[i].conn: i for i in workers}
         sentinels = [w.sentinel for i, w in enumerate(self._workers) if self._active[i] or i in workers]
         ready = connection.wait([*conns, *sentinels], self._timeout or None)
         if not ready:
@@ -333,7 +333,8 @@ class _MultiProcessIterator(_Iterator):
         for conn in ready:
             if conn in conns:
                 try:
-                    return (conns[conn], *_worker.receive(conn))
+                    i = conns[conn]
+                    return (i, *self._inboxes[i].receive())
                 except (EOFError, ConnectionResetError):
                     break
         self._raise_dead()
@@ -359,13 +360,13 @@ class _MultiProcessIterator(_Iterator):
                 workers = {i for i in self._owner.values() if self._active[i]}
             worker, number, kind, data = self._receive(workers)
             self._load[worker] -= 1
-            if kind == _worker.END:
+            if kind == _transport.END:
                 self._active[worker] = False
                 self._order()
                 continue
             del self._owner[number]
             self._order()
-            if kind == _worker.ERROR:
+            if kind == _transport.ERROR:
                 data.reraise()
             self._count("For multiprocessing data-loading, this could be caused by not properly configuring the "
                         "IterableDataset replica at each worker. Please see https://pytorch.org/docs/stable/data.html"
@@ -373,13 +374,13 @@ class _MultiProcessIterator(_Iterator):
             return data
 
 
-def _close(pid, done, workers, conns):
+def _close(pid, done, workers, inboxes):
     """Ends workers: their loops see ``done`` or the closed pipe; one that is still busy after a while is terminated."""
     if os.getpid() != pid:
         return      # a forked copy of the iterator: the workers are not its own
     done.set()
-    for conn in conns:
-        conn.close()
+    for inbox in inboxes:
+        inbox.close()
     deadline = time.monotonic() + JOIN_SECONDS
     for worker in workers:
         worker.join(max(0.0, deadline - time.monotonic()))
