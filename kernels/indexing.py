@@ -46,87 +46,146 @@ def classify(index, n):
 
 @kernel
 def gather(index, x, out):
-    """out[o, j, i] = x[o, index[o, j, i], i]; x (outer, n, inner), index and out (outer, k, inner). 8 + 2 s bytes an element."""
+    """out[o, j, i] = x[o, index[o, j, i], i]; x (outer, n, inner), index and out (outer, k, inner). 8 + 2 s bytes an element.
+
+    Returns how many indices are out of range; their places in out are left alone.
+    """
     outer, k, inner = index.shape
     n = x.shape[1]
     rows = max(1, BLOCK // max(1, inner))
     blocks = (k + rows - 1) // rows
     index_flat, x_flat, out_flat = index.reshape(index.size), x.reshape(x.size), out.reshape(out.size)
+    bad = 0
     for task in prange(outer * blocks):
         o = task // blocks
         first = (task - o * blocks) * rows
         start, end = (o * k + first) * inner, (o * k + min(first + rows, k)) * inner
         base = o * n * inner
-        if inner == 1:
-            for e in range(start, end):
-                out_flat[e] = x_flat[base + index_flat[e]]
-        else:
-            for row in range(start, end, inner):
-                for i in range(inner):
-                    out_flat[row + i] = x_flat[base + index_flat[row + i] * inner + i]
+        for row in range(start, end, inner):
+            for i in range(inner):
+                place = index_flat[row + i]
+                if place < 0 or place >= n:
+                    bad += 1
+                else:
+                    out_flat[row + i] = x_flat[base + place * inner + i]
+    return bad
+
+
+@kernel
+def gather_rows(index, x, out):
+    """gather for inner = 1: out[o, j] = x[o, index[o, j]]; x (outer, n), index and out (outer, k). Returns the number of bad indices."""
+    outer, k = index.shape
+    n = x.shape[1]
+    blocks = (k + BLOCK - 1) // BLOCK
+    bad = 0
+    for task in prange(outer * blocks):
+        o = task // blocks
+        first = (task - o * blocks) * BLOCK
+        for j in range(first, min(first + BLOCK, k)):
+            place = index[o, j]
+            if place < 0 or place >= n:
+                bad += 1
+            else:
+                out[o, j] = x[o, place]
+    return bad
 
 
 @kernel
 def scatter(index, source, out):
-    """out[o, index[o, j, i], i] = source[o, j, i], the last j wins; index and source (outer, k, inner), out (outer, n, inner)."""
+    """out[o, index[o, j, i], i] = source[o, j, i], the last j wins; index and source (outer, k, inner), out (outer, n, inner).
+
+    Returns how many indices are out of range; they are passed over. So do the other scatter kernels.
+    """
     outer, k, inner = index.shape
+    n = out.shape[1]
     blocks = (inner + LANES - 1) // LANES
+    bad = 0
     for task in prange(outer * blocks):
         o = task // blocks
         first = (task - o * blocks) * LANES
-        if inner == 1:
-            for j in range(k):
-                out[o, index[o, j, 0], 0] = source[o, j, 0]
-        else:
-            for j in range(k):
-                for i in range(first, min(first + LANES, inner)):
-                    out[o, index[o, j, i], i] = source[o, j, i]
+        last = min(first + LANES, inner)
+        for j in range(k):
+            for i in range(first, last):
+                place = index[o, j, i]
+                if place < 0 or place >= n:
+                    bad += 1
+                else:
+                    out[o, place, i] = source[o, j, i]
+    return bad
 
 
 @kernel
 def scatter_add(index, source, out):
     """out[o, index[o, j, i], i] += source[o, j, i], in the order of j; shapes as in scatter."""
     outer, k, inner = index.shape
+    n = out.shape[1]
     blocks = (inner + LANES - 1) // LANES
+    bad = 0
     for task in prange(outer * blocks):
         o = task // blocks
         first = (task - o * blocks) * LANES
+        last = min(first + LANES, inner)
         if inner == 1:
             for j in range(k):
-                out[o, index[o, j, 0], 0] += source[o, j, 0]
+                place = index[o, j, 0]
+                if place < 0 or place >= n:
+                    bad += 1
+                else:
+                    out[o, place, 0] += source[o, j, 0]
         else:
             for j in range(k):
-                for i in range(first, min(first + LANES, inner)):
-                    out[o, index[o, j, i], i] += source[o, j, i]
+                for i in range(first, last):
+                    place = index[o, j, i]
+                    if place < 0 or place >= n:
+                        bad += 1
+                    else:
+                        out[o, place, i] += source[o, j, i]
+    return bad
 
 
 @kernel
 def scatter_prod(index, source, out):
     """out[o, index[o, j, i], i] *= source[o, j, i], in the order of j; shapes as in scatter."""
     outer, k, inner = index.shape
+    n = out.shape[1]
     blocks = (inner + LANES - 1) // LANES
+    bad = 0
     for task in prange(outer * blocks):
         o = task // blocks
         first = (task - o * blocks) * LANES
+        last = min(first + LANES, inner)
         for j in range(k):
-            for i in range(first, min(first + LANES, inner)):
-                out[o, index[o, j, i], i] *= source[o, j, i]
+            for i in range(first, last):
+                place = index[o, j, i]
+                if place < 0 or place >= n:
+                    bad += 1
+                else:
+                    out[o, place, i] *= source[o, j, i]
+    return bad
 
 
 @kernel
 def scatter_extreme(index, source, largest, out):
     """out[o, index[o, j, i], i] = max (largest) or min of itself and source[o, j, i]; nan wins; shapes as in scatter."""
     outer, k, inner = index.shape
+    n = out.shape[1]
     blocks = (inner + LANES - 1) // LANES
+    bad = 0
     for task in prange(outer * blocks):
         o = task // blocks
         first = (task - o * blocks) * LANES
+        last = min(first + LANES, inner)
         for j in range(k):
-            for i in range(first, min(first + LANES, inner)):
-                value, old = source[o, j, i], out[o, index[o, j, i], i]
+            for i in range(first, last):
+                place = index[o, j, i]
+                if place < 0 or place >= n:
+                    bad += 1
+                    continue
+                value, old = source[o, j, i], out[o, place, i]
                 better = value > old if largest else value < old
                 if better or value != value:
-                    out[o, index[o, j, i], i] = value
+                    out[o, place, i] = value
+    return bad
 
 
 @kernel
@@ -193,7 +252,8 @@ def masked_fill(x, mask, value, out):
         first = (task - i * blocks) * BLOCK
         row = 0 if shared else i
         for j in range(first, min(first + BLOCK, n)):
-            out[i, j] = fill if mask[row, j] else x[i, j]
+            kept = x[i, j]      # read before the choice, so that the loop has no branch
+            out[i, j] = fill if mask[row, j] else kept
 
 
 @kernel(grain=1 << 17)
@@ -284,6 +344,21 @@ def triangle(x, k, lower, out):
                 out[b, i, j] = x[b, i, j]
 
 
+@kernel
+def flip(x, out):
+    """out[o, j, :] = x[o, n - 1 - j, :]; x and out (outer, n, inner). 2 s bytes an element."""
+    outer, n, inner = x.shape
+    for task in prange(outer * n if inner > 1 else outer):
+        if inner > 1:
+            o = task // n
+            j = task - o * n
+            for i in range(inner):
+                out[o, j, i] = x[o, n - 1 - j, i]
+        else:
+            for j in range(n):
+                out[task, j, 0] = x[task, n - 1 - j, 0]
+
+
 @kernel(grain=1 << 17)
 def where(condition, x, y, out):
     """out = x where condition else y, all flat. 3 s + 1 bytes an element."""
@@ -291,7 +366,8 @@ def where(condition, x, y, out):
     blocks = (n + BLOCK - 1) // BLOCK
     for b in prange(blocks):
         for i in range(b * BLOCK, min((b + 1) * BLOCK, n)):
-            out[i] = x[i] if condition[i] else y[i]
+            a, b = x[i], y[i]       # both are read, so that the loop has no branch
+            out[i] = a if condition[i] else b
 
 
 @kernel(grain=None)

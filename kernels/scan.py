@@ -11,7 +11,7 @@ from numba import prange
 
 from ._jit import REASSOCIATE, function, kernel
 
-LANES = 64          # columns of one task: whole cache lines, and few enough accumulators to stay in the first-level cache
+LANES = 256         # columns of one task: long runs of each row, and few enough accumulators to stay in the first-level cache
 LONG = 4096         # from here on a row is summed in four parts
 
 

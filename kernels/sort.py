@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from ._jit import REASSOCIATE, function, kernel
-from .indexing import gather, raw
+from .indexing import gather_rows, raw
 
 SIGNED, FLOAT = 1, 2                    # what the bits mean
 RANKED = 128                            # up to here 64-bit rows are sorted by counting, above by radix
@@ -416,8 +416,7 @@ def argsort(x, descending, values, index):
         return
     if bits.dtype == np.uint64:
         argsort64(bits, kind, descending, index)
-        shape = (*x.shape, 1)
-        gather(index.reshape(shape), raw(x).reshape(shape), raw(values).reshape(shape))
+        gather_rows(index, raw(x), raw(values))
         return
     if x.shape[1] <= TINY:
         sort_short(bits, kind, descending, raw(x), raw(values), index)

@@ -55,6 +55,12 @@ def getitem(self, key):
             return index(self, [i])
         if i.dtype == np.bool_ and i.shape == a.shape and not needs_grad(self):
             return wrap(compress(a, i))
+    if kind is tuple and len(key) <= a.ndim:
+        for k in key:
+            if type(k) is not Tensor or k._a.dtype != np.int64 or not k._a.ndim:
+                break
+        else:
+            return index(self, [k._a for k in key])
     basic, indices = parse(key, a)
     view = self if basic is None else _basic(self, basic)
     return view if indices is None else index(view, indices)

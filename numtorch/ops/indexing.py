@@ -48,8 +48,13 @@ def index_array(index, name, dtypes_text="int32/int64"):
 def check_range(index, n, dim, error=RuntimeError):
     """Raises ``error`` with torch's text unless every element is in [0, n)."""
     if index.size and K.indexing.classify(index.reshape(-1), n):
-        bad = index.reshape(-1)[(index.reshape(-1) < 0) | (index.reshape(-1) >= n)][0]
-        raise error(f"index {bad} is out of bounds for dimension {dim} with size {n}")
+        raise out_of_range(index, n, dim, error)
+
+
+def out_of_range(index, n, dim, error=RuntimeError):
+    """The error of an index array that has an element outside [0, n)."""
+    bad = index[(index < 0) | (index >= n)].reshape(-1)[0]
+    return error(f"index {bad} is out of bounds for dimension {dim} with size {n}")
 
 
 def arithmetic(a):
@@ -61,11 +66,12 @@ def arithmetic(a):
 
 
 def add_into(out, kernel, *args):
-    """Runs ``kernel(*args, sums)`` on ``out``, C-contiguous, in the dtype that it adds in."""
+    """Runs ``kernel(*args, sums)`` on ``out``, C-contiguous, in the dtype that it adds in; returns what it returns."""
     sums = arithmetic(out)
-    kernel(*args, sums)
+    bad = kernel(*args, sums)
     if sums is not out:
         out[...] = sums
+    return bad
 
 
 def number_as(value, np_dtype):
@@ -142,29 +148,42 @@ def written(tensor, backward, inputs, saved, ctx):
 
 def _check_shapes(name, input, dim, index, src=None):
     """The wrapped dim, after torch's checks of gather's and scatter's shapes."""
-    a, i = input._a, index._a
-    dim = shapes.wrap_dim(dim, a.ndim)
-    if max(a.ndim, 1) != max(i.ndim, 1) and i.size:
+    shape, want = input._a.shape, index._a.shape
+    dim = shapes.wrap_dim(dim, len(shape))
+    if not index._a.size:
+        return dim
+    if max(len(shape), 1) != max(len(want), 1):
         what = "Index tensor must have the same number of dimensions as "
         raise RuntimeError(what + ("input tensor" if name == "gather" else "self tensor"))
-    if src is not None and max(src._a.ndim, 1) != max(i.ndim, 1) and i.size:
+    if src is not None and max(src._a.ndim, 1) != max(len(want), 1):
         raise RuntimeError("Index tensor must have the same number of dimensions as src tensor")
-    if i.size:
-        apart = any(n > a.shape[d] for d, n in enumerate(i.shape) if d != dim) if a.ndim == i.ndim else False
-        if src is None and apart:
-            d = next(d for d, n in enumerate(i.shape) if d != dim and n > a.shape[d])
-            raise RuntimeError(f"Size does not match at dimension {d} expected index {list(i.shape)} to be no larger than self "
-                               f"{list(a.shape)} apart from dimension {dim}")
-        if src is not None and (apart or src._a.ndim and i.ndim and any(n > m for n, m in zip(i.shape, src._a.shape))):
-            raise RuntimeError(f"Expected index {list(i.shape)} to be no larger than self {list(a.shape)} apart from dimension "
-                               f"{dim} and to be no larger size than src {list(src._a.shape)}")
+    bad = -1
+    for d, (n, m) in enumerate(zip(want, shape)):
+        if n > m and d != dim:
+            bad = d
+            break
+    if src is None and bad >= 0:
+        raise RuntimeError(f"Size does not match at dimension {bad} expected index {list(want)} to be no larger than self "
+                           f"{list(shape)} apart from dimension {dim}")
+    if src is not None:
+        for n, m in zip(want, src._a.shape):
+            if n > m:
+                bad = 0
+        if bad >= 0:
+            raise RuntimeError(f"Expected index {list(want)} to be no larger than self {list(shape)} apart from dimension {dim} "
+                               f"and to be no larger size than src {list(src._a.shape)}")
     return dim
 
 
 def _part(a, shape, dim=None):
     """The leading part of ``a`` that has ``shape``, ``dim`` left whole."""
+    if a.shape == shape:
+        return a
     a, shape = a if a.ndim else a.reshape(1), shape or (1,)
-    return a[tuple(slice(None if d == dim else n) for d, n in enumerate(shape))]
+    for d, n in enumerate(shape):
+        if n != a.shape[d] and d != dim:
+            return a[tuple([slice(None if e == dim else m) for e, m in enumerate(shape)])]
+    return a
 
 
 @op(method=True, out=True)
@@ -193,8 +212,13 @@ def gather(input, dim, index, *, sparse_grad=False):
     a = input._a
     out = np.empty(i.shape, a.dtype)
     if i.size:
-        check_range(i, a.shape[dim] if a.ndim else 1, dim)
-        K.indexing.gather(fold(i, dim), K.indexing.raw(fold(_part(a, i.shape, dim), dim)), K.indexing.raw(fold(out, dim)))
+        raw, part = K.indexing.raw, _part(a, i.shape, dim)
+        if i.ndim == 2 and dim == 1:
+            bad = K.indexing.gather_rows(i, raw(part if part.flags.c_contiguous else np.ascontiguousarray(part)), raw(out))
+        else:
+            bad = K.indexing.gather(fold(i, dim), raw(fold(part, dim)), raw(fold(out, dim)))
+        if bad:
+            raise out_of_range(i, a.shape[dim] if a.ndim else 1, dim)
     return record(out, gather_backward, (input,), (index,), dim=dim, shape=a.shape)
 
 
@@ -218,16 +242,18 @@ def _scatter_add_zeros_backward(node, g):
 
 
 def _scatter_run(out, dim, index, source, kernel, *args, move=False):
-    """Runs a scatter kernel on the part of ``out`` that ``index``'s shape reaches."""
+    """Runs a scatter kernel on the part of ``out`` that ``index``'s shape reaches; raises where an index is out of range."""
     if not index.size:
         return
     part = _part(out, index.shape, dim)
     whole = part if part.flags.c_contiguous else np.ascontiguousarray(part)
     source = fold(_part(source, index.shape), dim)
     if move:
-        kernel(fold(index, dim), K.indexing.raw(source), K.indexing.raw(fold(whole, dim)))
+        bad = kernel(fold(index, dim), K.indexing.raw(source), K.indexing.raw(fold(whole, dim)))
     else:
-        add_into(fold(whole, dim), kernel, fold(index, dim), arithmetic(source), *args)
+        bad = add_into(fold(whole, dim), kernel, fold(index, dim), arithmetic(source), *args)
+    if bad:
+        raise out_of_range(index, whole.shape[dim] if whole.ndim else 1, dim)
     if whole is not part:
         part[...] = whole
 
@@ -266,7 +292,6 @@ def scatter(out, input, dim, index, src=None, *, value=None, reduce=None):
     if src is not None and src._a.dtype != out.dtype:
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
     source = without_overlap(src._a, out) if src is not None else _filled(value, out, i.shape)
-    check_range(i, out.shape[dim] if out.ndim else 1, dim)
     inputs, ctx = (input,), {"dim": dim}
     if src is not None:
         inputs, ctx["shape"] = (input, src), src._a.shape
@@ -331,7 +356,6 @@ def scatter_add(out, input, dim, index, src):
     dim = _check_shapes("scatter_add", input, dim, index, src)
     if src._a.dtype != out.dtype:
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
-    check_range(i, out.shape[dim] if out.ndim else 1, dim)
     _scatter_run(out, dim, i, without_overlap(src._a, out), K.indexing.scatter_add)
     return scatter_add_backward, (input, src), (index,), {"dim": dim, "shape": src._a.shape}
 

@@ -30,7 +30,7 @@ def _vector_norm_array(a, p, dims, keepdim):
         found = np.sqrt(np.dot(flat, flat))
         if np.isfinite(found) and found > 1e-18:
             return found.reshape((1,) * a.ndim if keepdim else ())
-    x = np.abs(a)
+    x = np.abs(a) if p != 2 or a.dtype.kind == "c" else a
     if p == math.inf:
         return x.max(dims, keepdims=keepdim)
     if p == -math.inf:
@@ -40,9 +40,19 @@ def _vector_norm_array(a, p, dims, keepdim):
     if p == 1:
         return x.sum(dims, keepdims=keepdim)
     if p == 2:
-        return np.sqrt((x * x).sum(dims, keepdims=keepdim))
+        last = _last_rows(x, dims)
+        total = (x * x).sum(dims) if last is None else np.einsum("ij,ij->i", last, last)
+        return np.sqrt(total).reshape(shapes.reduced_shape(x.shape, dims, keepdim))
     with np.errstate(divide="ignore"):
         return (x ** x.dtype.type(p)).sum(dims, keepdims=keepdim) ** x.dtype.type(1 / p)
+
+
+def _last_rows(x, dims):
+    """``x`` as rows of its last dims, if these are ``dims``; else None."""
+    first = x.ndim - len(dims)
+    if not dims or not first or dims[0] != first or not x.flags.c_contiguous or not x.size:
+        return None
+    return x.reshape(shapes.numel(x.shape[:first]), shapes.numel(x.shape[first:]))
 
 
 @op("vector_norm", namespace="linalg", out=True)

@@ -6,6 +6,7 @@ from .. import shape as shapes
 from ..op import grad_name, op, record, type_name
 from ..tensor import Tensor, wrap
 from .index_dim import index_select
+from .indexing import fold
 from .view import diagonal_backward
 
 # ---- turning -----------------------------------------------------------------------------------------------------------------
@@ -24,6 +25,10 @@ def flip(input, *dims):
 
 
 def _flipped(a, dims):
+    if len(dims) == 1 and a.size:
+        out = np.empty(a.shape, a.dtype)
+        K.indexing.flip(K.indexing.raw(fold(a, dims[0])), K.indexing.raw(fold(out, dims[0])))
+        return out
     return np.ascontiguousarray(np.flip(a, dims)) if a.ndim else a.copy()
 
 

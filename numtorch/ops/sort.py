@@ -146,7 +146,7 @@ def topk(input, k, dim=None, largest=True, sorted=True):
         bits, kind = K.sort.bits_of(x)
         (K.sort.topk32 if bits.dtype == np.uint32 else K.sort.topk64)(bits, kind, bool(largest), index)
         values, raw = np.empty((m, k), x.dtype), K.indexing.raw
-        K.indexing.gather(index[:, :, None], raw(x)[:, :, None], raw(values)[:, :, None])
+        K.indexing.gather_rows(index, raw(x), raw(values))
     else:
         values, index = np.empty_like(x), np.empty(x.shape, np.int64)
         if x.size:
