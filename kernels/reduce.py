@@ -71,7 +71,7 @@ amax_lane, amin_lane = function(amax_combine), function(amin_combine)
 # ---- the place of an extreme ---------------------------------------------------------------------------------------------
 
 @function
-def _extreme(row, largest):
+def extreme(row, largest):
     width = min(16, row.shape[0])
     lanes = row[:width].copy()
     for j in range(width, row.shape[0], width):
@@ -108,7 +108,7 @@ def argmax_rows(x, values, indices):
     """
     for i in prange(x.shape[0]):
         row = x[i]
-        best = _extreme(row, True)
+        best = extreme(row, True)
         values[i] = best
         indices[i] = _place(row, best)
 
@@ -121,7 +121,7 @@ def argmin_rows(x, values, indices):
     """
     for i in prange(x.shape[0]):
         row = x[i]
-        best = _extreme(row, False)
+        best = extreme(row, False)
         values[i] = best
         indices[i] = _place(row, best)
 

@@ -6,3 +6,4 @@ from . import conv, pool, adaptive, pad, resample, grid_sample  # noqa: F401, I0
 from . import indexing, index_dim, masked, getitem, join, rearrange  # noqa: F401, I001
 from . import sort, search, scan  # noqa: F401, I001
 from . import linalg, linalg_eig, linalg_norm, linalg_misc  # noqa: F401, I001
+from . import softmax, loss  # noqa: F401, I001
