@@ -7,3 +7,4 @@ from . import indexing, index_dim, masked, getitem, join, rearrange  # noqa: F40
 from . import sort, search, scan  # noqa: F401, I001
 from . import linalg, linalg_eig, linalg_norm, linalg_misc  # noqa: F401, I001
 from . import softmax, loss  # noqa: F401, I001
+from . import norm, embedding  # noqa: F401, I001
