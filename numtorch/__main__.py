@@ -50,6 +50,14 @@ def info(arguments):
     return 0
 
 
+def positive(text):
+    """The argument of an option that counts something; ValueError (which argparse reports) below 1."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def parser():
     """The argument parser; each command names its function."""
     top = argparse.ArgumentParser("python -m numtorch", description="Tools around numtorch.")
@@ -60,7 +68,7 @@ def parser():
         sub = commands.add_parser(command.__name__, help=command.__doc__.rstrip("."), description=command.__doc__)
         sub.set_defaults(command=command)
         return sub
-    add(warmup).add_argument("--jobs", type=int, metavar="N", help="processes that compile; default: one for each core")
+    add(warmup).add_argument("--jobs", type=positive, metavar="N", help="processes that compile; default: one for each core")
     add(cache).add_argument("action", nargs="?", choices=("show", "path", "clear"), default="show")
     add(info)
     return top
