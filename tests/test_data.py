@@ -718,7 +718,7 @@ def test_interrupt_leaves_no_process_behind():
         import numtorch
         from numtorch.utils.data import DataLoader
         batches = iter(DataLoader(range(100000), 2, num_workers=2))
-        next(batches)
+        first = [next(batches) for _ in range(4)]       # both workers are in their loops
         try:
             print(*[w.pid for w in batches._workers], flush=True)
             for batch in batches:

@@ -213,6 +213,8 @@ def test_uniform_does_not_reach_its_upper_end(torch):
         x = numtorch.rand(100000, dtype=getattr(numtorch, dtype))
         assert x.float().max().item() < 1
     both(torch, lambda lib: lib.empty(50000, dtype=lib.bfloat16).uniform_(1.0, 1.5))
+    # ends that are ties between two halves, once they are float32
+    both(torch, lambda lib: lib.empty(50000, dtype=lib.float16).uniform_(-2.972991265622288, 34.54687470504601))
 
 
 def test_permutations_hold_every_index_once():

@@ -57,8 +57,11 @@ def fill(array, dtype, kernel, *args):
     return result
 
 
-def work_dtype(array, other=F64):
-    """The dtype to draw in: that of ``array`` if it is float32 or float64, else ``other``."""
+def work_dtype(array, other=F32):
+    """The dtype to draw in: that of ``array`` if it is float32 or float64, else ``other``.
+
+    A double goes into a half by way of a float in torch, and so it does here.
+    """
     return array.dtype if array.dtype in (F32, F64) else other
 
 
@@ -84,7 +87,7 @@ def uniform(array, low, high, generator):
     K.random.uniform32(state, f(low), f(high), _NAN, f(low), drawn)
     halves = drawn.astype(array.dtype)
     # what rounds up to ``high`` in half precision becomes ``low``
-    halves[halves == array.dtype.type(high)] = array.dtype.type(low)
+    halves[halves == f(high).astype(kind)] = f(low).astype(kind)
     target = array.transpose(memory_order(array))
     target[...] = halves.reshape(target.shape)
 

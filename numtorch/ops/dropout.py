@@ -49,7 +49,7 @@ def _drop(input, p):
         K.random.dropout(default_generator.state, 1 - p, scale, x.reshape(-1), mask.reshape(-1), y.reshape(-1))
     else:
         _check_dtype(input.dtype)
-        perm, work = draw.memory_order(x), draw.work_dtype(x, F32)
+        perm, work = draw.memory_order(x), draw.work_dtype(x)
         turned = np.ascontiguousarray(x.transpose(perm), work)
         mask, y = np.empty(turned.shape, BOOL), np.empty(turned.shape, work)
         K.random.dropout(default_generator.state, 1 - p, work.type(scale), turned.reshape(-1), mask.reshape(-1), y.reshape(-1))
@@ -78,7 +78,7 @@ def _masked_scale(self, mask, scale):
     >>> torch._masked_scale(torch.ones(2), torch.tensor([True, False]), 2.0)
     tensor([2., 0.])
     """
-    work = draw.work_dtype(self._a, F32)
+    work = draw.work_dtype(self._a)
     x, kept = np.ascontiguousarray(self._a, work), np.ascontiguousarray(mask._a)
     y = np.empty(self._a.shape, work)
     K.random.masked_scale(x.reshape(-1), kept.reshape(-1), work.type(scale), y.reshape(-1))

@@ -156,8 +156,9 @@ def _serial_fill(name, backward, tensor, kernel, *args, kinds=dtypes.FLOATING):
     """Fills with one of the kernels that compute in float64, in dtypes of category ``kinds`` or above up to floating."""
     if tensor._a.size and not kinds <= tensor.dtype.category <= dtypes.FLOATING:
         raise NotImplementedError(f"\"{name[:-1]}_cpu\" not implemented for '{type_name(tensor.dtype)}'")
+    other = draw.F64 if tensor.dtype.category == dtypes.INTEGRAL else draw.F32
     return _in_place(name, tensor, _BACKWARD[backward],
-                     lambda array, dtype: draw.fill(array, draw.work_dtype(array), kernel, *args))
+                     lambda array, dtype: draw.fill(array, draw.work_dtype(array, other), kernel, *args))
 
 
 def _continuous(distribution, tensor, label):
