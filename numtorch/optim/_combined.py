@@ -105,3 +105,8 @@ class ChainedScheduler(_Combined):
         for scheduler in self._schedulers:
             scheduler.step()
         self._last_lr = self._rates()
+
+    def _update_lr(self, epoch=None):
+        for scheduler in self._schedulers:              # when a SequentialLR reaches it
+            scheduler._update_lr(epoch)
+        self._last_lr = self._rates()

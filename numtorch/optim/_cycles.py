@@ -222,14 +222,16 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def step(self, epoch=None):
         """Sets the rates of the next epoch, or those of ``epoch``, which may be a fraction such as 2 + batch / batches."""
-        if epoch is None and self.last_epoch >= 0:
+        if epoch is None and self.last_epoch < 0:
+            epoch = 0
+        if epoch is None:
             epoch = self.last_epoch + 1
             self.T_cur += 1
             if self.T_cur >= self.T_i:
                 self.T_cur -= self.T_i
                 self.T_i *= self.T_mult
         else:
-            self._place(0 if epoch is None else epoch)
+            self._place(epoch)
         self.last_epoch = math.floor(epoch)
         with self._in_step():
             values = self.get_lr()

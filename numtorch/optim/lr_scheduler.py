@@ -227,10 +227,8 @@ class CosineAnnealingLR(LRScheduler):
         """The next rate from the present one, so that another schedule may act on it as well."""
         self._warn_outside_step()
         t, T = self.last_epoch, self.T_max
-        if self._is_initial and t == 0:
+        if self._is_initial:
             return self._rates()
-        if self._step_count == 1 and t > 0:
-            return [self.eta_min + (base - self.eta_min) * (1 + cos(t * pi / T)) / 2 for base in self.base_lrs]
         if (t - 1 - T) % (2 * T) == 0:                  # the last rate was eta_min: there is nothing to multiply
             return [lr + (base - self.eta_min) * (1 - cos(pi / T)) / 2 for base, lr in zip(self.base_lrs, self._rates())]
         quotient = (1 + cos(pi * t / T)) / (1 + cos(pi * (t - 1) / T))
