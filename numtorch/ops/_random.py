@@ -7,7 +7,7 @@ from ..op import type_name
 
 SMALLEST_FILL = 16      # from this many contiguous elements on torch makes normals in blocks
 F32, F64, BOOL, I64 = map(np.dtype, (np.float32, np.float64, np.bool_, np.int64))
-_NAN = np.float32("nan")
+_ZERO, _ONE, _NAN = np.float32(0), np.float32(1), np.float32("nan")
 
 
 def memory_order(array):
@@ -77,7 +77,7 @@ def uniform(array, low, high, generator):
     """Fills a floating ``array`` with uniform numbers in [low, high)."""
     kind, f, state = array.dtype, np.float32, generator.state
     if kind is F32 or kind == F32:
-        low, high = f(low), f(high)
+        low, high = (_ZERO, _ONE) if low == 0 and high == 1 else (f(low), f(high))
         fill(array, F32, K.random.uniform32, state, low, high, high, low)
         return
     if kind == F64:
