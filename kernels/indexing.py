@@ -348,15 +348,18 @@ def triangle(x, k, lower, out):
 def flip(x, out):
     """out[o, j, :] = x[o, n - 1 - j, :]; x and out (outer, n, inner). 2 s bytes an element."""
     outer, n, inner = x.shape
-    for task in prange(outer * n if inner > 1 else outer):
-        if inner > 1:
+    if inner == 1:
+        x_rows, out_rows = x.reshape(outer, n), out.reshape(outer, n)
+        for o in prange(outer):
+            row, turned = x_rows[o], out_rows[o]
+            for j in range(n):
+                turned[j] = row[np.uint64(n - 1 - j)]       # unsigned: Numba then does not wrap negative indices around
+    else:
+        for task in prange(outer * n):
             o = task // n
             j = task - o * n
             for i in range(inner):
                 out[o, j, i] = x[o, n - 1 - j, i]
-        else:
-            for j in range(n):
-                out[task, j, 0] = x[task, n - 1 - j, 0]
 
 
 @kernel(grain=1 << 17)

@@ -11,11 +11,9 @@ import numpy as np
 
 from .. import kernels as K
 from .. import shape as shapes
-from ..op import INPLACE, grad_name, needs_grad, op, record
-from ..tensor import Tensor, storage_of, wrap
+from ..op import grad_name, needs_grad, record
+from ..tensor import Tensor, wrap
 from .index_dim import add_rows, wrapped_index
-from .indexing import number_as, written
-from .inplace import check_writable, without_overlap
 from .masked import compress, coordinates
 from .view import select_backward, slice_backward, view_of
 
@@ -32,14 +30,16 @@ def getitem(self, key):
         try:
             return view_of(self, a[key, ...], select_backward, shape=a.shape, key=(key, ...))
         except IndexError:
-            raise _out_of_bounds(a, (key,)) from None
+            raise out_of_bounds(a, (key,)) from None
     if kind is slice:
-        return view_of(self, a[_slice(key)], slice_backward, shape=a.shape, key=(key,))
+        if not a.ndim:
+            raise IndexError("slice() cannot be applied to a 0-dim tensor.")
+        return view_of(self, a[plain_slice(key)], _last_step((key,)), shape=a.shape, key=(key,))
     if kind is tuple:
         full, plain = key, True
         for k in key:
             t = type(k)
-            if not (t is int or k is None or t is slice and (k.step is None or _slice(k))):
+            if not (t is int or k is None or t is slice and (k.step is None or plain_slice(k))):
                 plain = False
                 break
         if plain:
@@ -47,7 +47,7 @@ def getitem(self, key):
             try:
                 part = a[full]
             except IndexError:
-                raise _out_of_bounds(a, [k for k in key if k is not None]) from None
+                raise out_of_bounds(a, [k for k in key if k is not None]) from None
             return view_of(self, part, _last_step(key), shape=a.shape, key=full)
     elif kind is Tensor and a.ndim:
         i = key._a
@@ -62,17 +62,17 @@ def getitem(self, key):
         else:
             return index(self, [k._a for k in key])
     basic, indices = parse(key, a)
-    view = self if basic is None else _basic(self, basic)
+    view = self if basic is None else basic_part(self, basic)
     return view if indices is None else index(view, indices)
 
 
-def _basic(self, key):
+def basic_part(self, key):
     """The view of a basic key that ``parse`` made; its node is named after the last kind of step, as torch's chain ends."""
     a = self._a
     try:
         part = a[key]
     except IndexError:
-        raise _out_of_bounds(a, [k for k in key if k is not None and k is not Ellipsis]) from None
+        raise out_of_bounds(a, [k for k in key if k is not None and k is not Ellipsis]) from None
     return view_of(self, part, _last_step(key), shape=a.shape, key=key)
 
 
@@ -100,9 +100,9 @@ def _alias_backward(node, g):
     return g
 
 
-def _out_of_bounds(a, key):
+def out_of_bounds(a, key):
     """The IndexError of a basic key without None and Ellipsis in it."""
-    if not a.ndim:
+    if not a.ndim and len(key) == 1:
         return IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert "
                           "a 0-dim tensor to a number")
     if len(key) > a.ndim:
@@ -113,7 +113,7 @@ def _out_of_bounds(a, key):
     return IndexError(f"too many indices for tensor of dimension {a.ndim}")
 
 
-def _slice(k):
+def plain_slice(k):
     """A slice of plain ints; torch's errors for steps that are not positive."""
     if k.step is not None:
         step = k.step.__index__() if hasattr(k.step, "__index__") else k.step
@@ -143,9 +143,9 @@ def parse(key, a):
     used = sum(_dims(k) for k in items)
     if used > a.ndim:
         if not a.ndim and type(items[0]) is int:
-            raise _out_of_bounds(a, items)
+            raise out_of_bounds(a, items)
         raise IndexError(f"too many indices for tensor of dimension {a.ndim}")
-    basic, indices, dim, plain = [], [], 0, True
+    basic, indices, masks, dim, plain = [], [], [], 0, True
     for k in items:
         if k is None:
             basic.append(None)
@@ -163,7 +163,7 @@ def parse(key, a):
             basic.append(k)
             dim += 1
         elif type(k) is slice:
-            basic.append(_slice(k))
+            basic.append(plain_slice(k))
             indices.append(None)
             dim += 1
         elif type(k) is bool:
@@ -178,7 +178,7 @@ def parse(key, a):
                 continue
             basic += [_ALL] * _dims(k)
             if k.dtype == np.bool_:
-                _check_mask(k, a.shape, dim, len(indices))
+                masks.append((k, len(indices)))
                 found = coordinates(k)
                 indices += [np.ascontiguousarray(found[:, d]) for d in range(k.ndim)]
             else:
@@ -186,6 +186,8 @@ def parse(key, a):
             dim += _dims(k)
     if plain:
         return (*basic, ...), None
+    for mask, at in masks:
+        check_mask(mask, a[(*basic, ...)].shape, at)
     while indices and indices[-1] is None:
         indices.pop()
     return (None if all(k is _ALL or k == _ALL for k in basic) else (*basic, ...)), indices
@@ -235,9 +237,9 @@ def _dims(k):
     return k.ndim if k.dtype == np.bool_ else 1
 
 
-def _check_mask(mask, shape, dim, at):
+def check_mask(mask, shape, at):
     for d, n in enumerate(mask.shape):
-        if n != shape[dim + d]:
+        if n != shape[at + d]:
             raise IndexError(f"The shape of the mask {list(mask.shape)} at index {d} does not match the shape of the indexed "
                              f"tensor {list(shape)} at index {at + d}")
 
@@ -350,204 +352,4 @@ def _index_add_zeros_backward(node, g):
     return record(plan.read(g._a), index_backward, (g,), (), plan=plan)
 
 
-# ---- assignment --------------------------------------------------------------------------------------------------------------
-
-def setitem(self, key, value):
-    """``self[key] = value``, broadcast and converted to the tensor's dtype."""
-    a = self._a
-    if isinstance(value, Tensor):
-        plain = not needs_grad(self, value)
-        if plain and value._a.dtype.kind == "c" and a.dtype.kind != "c":
-            warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=2)
-    elif isinstance(value, (int, float, complex, np.generic)):
-        plain = not (self._rg or self._base is not None) or not needs_grad(self)
-    elif isinstance(value, np.ndarray):
-        value, plain = wrap(value), not needs_grad(self)
-    else:
-        from ..op import type_name
-
-        raise TypeError(f"can't assign a {type(value).__name__} to a torch.{type_name(self.dtype)}Tensor")
-    if type(key) is int or type(key) is slice:
-        basic, indices = ((key, ...) if type(key) is int else (_slice(key),)), None
-        if not a.ndim or type(key) is int and not -len(a) <= key < len(a):
-            raise _out_of_bounds(a, (key,))
-    else:
-        basic, indices = parse(key, a)
-    if indices is not None:
-        view = self if basic is None else _basic(self, basic)
-        _put(view, indices, value if isinstance(value, Tensor) else wrap(number_as(value, a.dtype).reshape(())), False)
-        return
-    if plain:
-        check_writable(self, "copy_")
-        _assign(a[basic], value)
-        storage_of(self).version += 1
-        return
-    view = _basic(self, basic)
-    source = value if isinstance(value, Tensor) else wrap(number_as(value, a.dtype).reshape(()))
-    check_writable(view, "copy_", (source,))
-    shape = _stripped(source._a.shape, view._a.shape)
-    if shape != source._a.shape:
-        source = source.reshape(shape)
-    _assign(view._a, source)
-    written(view, copy_backward, (view, source), (), {})
-
-
-@grad_name("CopyBackwards")
-def copy_backward(node, g):
-    """Gradient of overwriting: none for what was there, g for the source."""
-    return wrap(np.zeros(g._a.shape, g._a.dtype)) if node.needs[0] else None, g if node.needs[1] else None
-
-
-def _stripped(shape, target):
-    """``shape`` without leading ones that ``target`` has no dim for."""
-    while len(shape) > len(target) and shape[0] == 1:
-        shape = shape[1:]
-    return shape
-
-
-def _assign(target, value):
-    """target[...] = value, with torch's errors."""
-    if not isinstance(value, Tensor):
-        target[...] = number_as(value, target.dtype)[0]
-        return
-    v = value._a
-    if v.ndim > target.ndim:
-        v = v.reshape(_stripped(v.shape, target.shape))
-    if v.dtype.kind == "f" and target.dtype.kind in "iu" or v.dtype.kind == "c":
-        with np.errstate(invalid="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
-            v = v.astype(target.dtype)
-    try:
-        target[...] = v
-    except ValueError:
-        raise _cannot_expand(v.shape, target.shape) from None
-
-
-def _cannot_expand(shape, target):
-    if len(shape) > len(target):
-        return RuntimeError(f"The number of sizes provided ({len(target)}) must be greater or equal to the number of dimensions "
-                            f"in the tensor ({len(shape)})")
-    extra = len(target) - len(shape)
-    for d in range(len(shape) - 1, -1, -1):
-        if shape[d] != 1 and shape[d] != target[extra + d]:
-            return RuntimeError(f"The expanded size of the tensor ({target[extra + d]}) must match the existing size ({shape[d]}) "
-                                f"at non-singleton dimension {extra + d}.  Target sizes: {list(target)}.  Tensor sizes: "
-                                f"{list(shape)}")
-    raise AssertionError(f"{shape} expands to {target}")
-
-
-def _put_into(out, plan, value, accumulate):
-    """out[indices] = value or += value, broadcast to the indexed shape."""
-    shape = plan.out_shape()
-    stripped = _stripped(value.shape, shape)
-    try:
-        values = np.broadcast_to(value.reshape(stripped), shape)
-    except ValueError:
-        raise RuntimeError(f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result "
-                           f"of shape {list(shape)}") from None
-    if accumulate:
-        plan.add(out, values)
-    else:
-        out[plan.key()] = values
-
-
-def _put(self, indices, value, accumulate):
-    """Writes by index into ``self``, recorded; returns it."""
-    check_writable(self, "index_put_", (value,))
-    if value._a.dtype != self._a.dtype:
-        value = value.to(self.dtype)
-    plan = Plan(self._a.shape, indices)
-    _put_into(self._a, plan, without_overlap(value._a, self._a), accumulate)
-    return written(self, index_put_backward, (self, value), (), {"plan": plan, "accumulate": accumulate})
-
-
-def index_put_backward(node, g):
-    """Gradient of index_put: none where it was overwritten; the indexed elements for the value."""
-    plan = node.ctx["plan"]
-    gi = None
-    if node.needs[0]:
-        gi = g if node.ctx["accumulate"] else _index_zeroed(g, plan)
-    return gi, record(plan.read(g._a), index_backward, (g,), (), plan=plan) if node.needs[1] else None
-
-
-def _index_zeroed(g, plan):
-    out = np.array(g._a, order="C")
-    out[plan.key()] = 0
-    return record(out, _index_zeroed_backward, (g,), (), plan=plan)
-
-
-@grad_name("IndexPutBackward0")
-def _index_zeroed_backward(node, g):
-    """Gradient of zeroing by index: zeroing by index."""
-    return _index_zeroed(g, node.ctx["plan"])
-
-
-def _parse_indices(input, indices, name):
-    if not isinstance(indices, (tuple, list)):
-        raise TypeError(f"{name}(): argument 'indices' (position 1) must be tuple of Tensors, not {type(indices).__name__}")
-    found, dim = [], 0
-    for i in indices:
-        if i is None:
-            found.append(None)
-            dim += 1
-            continue
-        k = i._a
-        if k.dtype.kind not in "biu":
-            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-        k = k.astype(np.bool_) if k.dtype == np.uint8 else k
-        used = k.ndim if k.dtype == np.bool_ else 1
-        if dim + used > input._a.ndim:
-            raise IndexError(f"too many indices for tensor of dimension {input._a.ndim} (got {dim + used})")
-        if k.dtype == np.bool_:
-            _check_mask(k, input._a.shape, dim, dim)
-            places = coordinates(k)
-            found += [np.ascontiguousarray(places[:, d]) for d in range(k.ndim)]
-        else:
-            found.append(k)
-        dim += used
-    return found
-
-
-@op(method=True)
-def index_put(input, indices, values, accumulate=False):
-    """A copy of ``input`` with out[indices] = values, or += where ``accumulate``.
-
-    Args:
-        input (Tensor): of any dtype.
-        indices (tuple of Tensors or None): index tensors or masks, one for each leading dim; None: the whole dim.
-        values (Tensor): of ``input``'s dtype, broadcast to the indexed shape.
-        accumulate (bool): add, equal places several times, instead of overwrite.
-
-    Raises:
-        IndexError: an index is out of bounds, or shapes of indices do not match.
-        RuntimeError: the dtypes differ, or ``values`` does not broadcast.
-
-    >>> import numtorch as torch
-    >>> torch.zeros(2).index_put((torch.tensor([1, 1]),), torch.tensor([2.0, 3.0]), accumulate=True)
-    tensor([0., 5.])
-    """
-    found = _parse_indices(input, indices, "index_put")
-    _check_put_dtype(input, values)
-    plan = Plan(input._a.shape, found)
-    out = np.array(input._a, order="C")
-    _put_into(out, plan, values._a, accumulate)
-    return record(out, index_put_backward, (input, values), (), plan=plan, accumulate=accumulate)
-
-
-def _check_put_dtype(input, values):
-    if input._a.dtype != values._a.dtype:
-        from ..op import type_name
-
-        raise RuntimeError("Index put requires the source and destination dtypes match, got "
-                           f"{type_name(input.dtype)} for the destination and {type_name(values.dtype)} for the source.")
-
-
-def index_put_(self, indices, values, accumulate=False):
-    """``index_put``, written into the tensor itself, which is returned."""
-    _check_put_dtype(self, values)
-    return _put(self, _parse_indices(self, indices, "index_put_"), values, accumulate)
-
-
-Tensor.index_put_ = INPLACE["index_put_"] = index_put_
 Tensor.__getitem__ = getitem
-Tensor.__setitem__ = setitem

@@ -7,7 +7,8 @@ import numpy as np
 from ..op import OUT, op, record, type_name
 from ..return_types import return_type
 from ..tensor import wrap
-from .linalg import LinAlgError, check_matrix, inv, solve, solve_triangular
+from .linalg import LinAlgError, check_matrix, inv
+from .linalg_solve import solve, solve_triangular
 
 
 def _finite(name, a):

@@ -5,7 +5,8 @@ from .. import dtypes
 from .. import shape as shapes
 from ..op import op, record
 from ..tensor import wrap
-from .linalg import check_matrix, inv, solve
+from .linalg import check_matrix, inv
+from .linalg_solve import solve
 
 # ---- functions of matrices ---------------------------------------------------------------------------------------------------
 
