@@ -200,6 +200,44 @@ def copy_run(typing, source, s, target, t, count, plus):
     return types.void(source, types.intp, target, types.intp, types.intp, plus), generate
 
 
+@intrinsic
+def transpose_tile(typing, rows, source, s, pitch, target, t, step):
+    """target[t + j * step + i] = source[s + i * pitch + j] for j < L and i < rows, L a vector's lanes; rows = 0 stands for L.
+
+    Whole vectors are stored: what one puts past its rows, the next overwrites, so the target needs L elements more. The
+    network swaps blocks of L/2, L/4 ... 1 lanes between pairs of vectors.
+    """
+    if not isinstance(rows, types.IntegerLiteral):
+        return None
+
+    def generate(context, builder, signature, args):
+        e = _Emitter(context, builder, target.dtype)
+        lanes, small = e.lanes, ir.IntType(32)
+        count = rows.literal_value or lanes
+        _, source_, s_, pitch_, target_, t_, step_ = args
+        from_, to = e.at(e.data(source, source_), s_), e.at(e.data(target, target_), t_)
+        groups = []
+        for group in range(0, count, lanes):
+            v = [e.load(e.at(from_, builder.mul(pitch_, _INT(i)))) if i < count else e.zero
+                 for i in range(group, group + lanes)]
+            block = lanes // 2
+            while block:
+                first = [j if not j & block else lanes + j - block for j in range(lanes)]
+                second = [j + block if not j & block else lanes + j for j in range(lanes)]
+                masks = [ir.Constant(ir.VectorType(small, lanes), m) for m in (first, second)]
+                for i in range(lanes):
+                    if not i & block:
+                        v[i], v[i + block] = [builder.shuffle_vector(v[i], v[i + block], m) for m in masks]
+                block //= 2
+            groups.append(v)
+        for j in range(lanes):
+            for g, v in enumerate(groups):
+                e.store(v[j], e.at(to, builder.add(builder.mul(step_, _INT(j)), _INT(g * lanes))))
+        return context.get_dummy_value()
+
+    return types.void(rows, source, types.intp, types.intp, target, types.intp, types.intp), generate
+
+
 _product_12, _product_6, _product_4, _product_2 = (_product(rows) for rows in (12, 6, 4, 2))
 _correlate_4, _correlate_2, _correlate_1 = (_correlate(grads) for grads in (4, 2, 1))
 
@@ -232,26 +270,3 @@ def correlate_tile(grads, left, l, pitch, right, r, starts, s, lefts, rights, n,
         _correlate_2(left, l, pitch, right, r, starts, s, lefts, rights, n, out)
     else:
         _correlate_1(left, l, pitch, right, r, starts, s, lefts, rights, n, out)
-
-
-@intrinsic
-def call_task(typing, address, task, left, right, extra, geometry, depths, origins, starts, taps, out):
-    """Calls the C function at ``address`` with ``task`` and the addresses of the arrays' first elements.
-
-    Numba compiles a callee anew into every caller that it is linked to; behind a pointer it is compiled once.
-    """
-    arrays = left, right, extra, geometry, depths, origins, starts, taps, out
-
-    def generate(context, builder, signature, args):
-        data = [context.make_array(t)(context, builder, v).data for t, v in zip(arrays, args[2:])]
-        kind = ir.FunctionType(ir.VoidType(), [args[1].type] + [pointer.type for pointer in data])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]] + data)
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp, *arrays), generate
-
-
-def task_signature(real):
-    """The C signature of a task on arrays of ``real`` elements, as ``call_task`` calls it."""
-    reals, integers = types.CPointer(real), types.CPointer(types.int64)
-    return types.void(types.intp, reals, reals, reals, *[integers] * 5, reals)

@@ -21,12 +21,12 @@ from itertools import product as pairs
 from typing import NamedTuple
 
 import numpy as np
-from numba import carray, float32, float64, prange
+from numba import carray, prange
 
-from ._jit import REASSOCIATE, compile_callback, function, get_num_threads, kernel, may_fork_out
-from ._tile import GRADS, SLACK, TAPS, TILE_ROWS, call_task, copy_run, correlate_tile, product_tile, task_signature, tile_rows
+from ._jit import REASSOCIATE, function, get_num_threads, kernel
+from ._tasks import EMPTY, launch, threads_for
+from ._tile import GRADS, SLACK, TAPS, TILE_ROWS, copy_run, correlate_tile, product_tile, tile_rows
 
-PARALLEL_WORK = 1 << 19         # multiply-adds from which threads pay
 PARALLEL_PACK = 1 << 16         # elements of a weight from which threads pay for packing it
 CACHE_ELEMENTS = 1 << 16        # elements of a task's planes: 256 KB of float32, a part of the second-level cache
 BLOCK_WIDTH = 512               # output columns of a task at most
@@ -119,8 +119,7 @@ def _input_plans(images, channels, rows, kernel, source, out, stride, padding, d
 
 
 # ---- kernels ---------------------------------------------------------------------------------------------------------
-# Tasks are C functions with one signature (task, left, right, extra, the tables, out), run by ``run_tasks``; their helpers
-# are inlined. So each is compiled once for the serial and the parallel case.
+# Tasks (see _tasks.py) and their helpers, which are inlined.
 
 @function(inline="always")
 def fill_planes(x, image, depth, row, column, geometry, depths, origins, planes, at):
@@ -299,13 +298,6 @@ def correlate_task(part, x, gy, extra, geometry, depths, origins, starts, taps, 
                 m += height
 
 
-@kernel(grain=0)
-def run_tasks(left, right, extra, geometry, depths, origins, starts, taps, out, tasks, address):
-    """Runs task 0 ... tasks - 1 of the C function at ``address``, which share no output, on all threads."""
-    for task in prange(tasks):
-        call_task(address, task, left, right, extra, geometry, depths, origins, starts, taps, out)
-
-
 @kernel(grain=65536, fastmath=REASSOCIATE)
 def sum_channels(gy, gb):
     """gb[c] = sum of gy[:, c, :]; gy is (n, channels, positions), read once."""
@@ -322,33 +314,14 @@ def sum_channels(gy, gb):
 
 # ---- entries ---------------------------------------------------------------------------------------------------------
 
-_REAL = {np.dtype(np.float32): float32, np.dtype(np.float64): float64}
-_EMPTY = {dtype: np.zeros(1, dtype) for dtype in _REAL}
-
-
-@lru_cache(None)
-def _compiled(task, dtype):
-    return compile_callback(task, task_signature(_REAL[dtype]))
-
-
-def _threads(work):
-    return get_num_threads() if work >= PARALLEL_WORK and may_fork_out() else 1
-
-
-def _run(task, count, threads, left, right, extra, plan, out):
-    address, _ = _compiled(task, out.dtype)
-    run = run_tasks if threads > 1 else run_tasks.serial
-    run(left, right, extra, *plan, out, count, address)
-
-
 def _convolve(plan, threads, x, w, bias, y):
-    geometry, empty = plan.geometry, _EMPTY[y.dtype]
+    geometry, empty = plan.geometry, EMPTY[y.dtype]
     groups, packed = int(geometry[GROUPS]), np.empty(geometry[GROUPS] * (geometry[ROWS] + 1) * geometry[COUNT], y.dtype)
-    _run(pack_task, groups * int(geometry[ROWS]), threads if w.size > PARALLEL_PACK else 1, w.reshape(-1), empty, empty, plan,
+    launch(pack_task, groups * int(geometry[ROWS]), threads if w.size > PARALLEL_PACK else 1, w.reshape(-1), empty, empty, plan,
          packed)
     blocks = -(-geometry[OUT_HEIGHT] // geometry[BLOCK_H]) * -(-geometry[OUT_WIDTH] // geometry[BLOCK_W])
     tasks = geometry[IMAGES] * groups * geometry[OUT_DEPTH] * blocks
-    _run(convolve_task, int(tasks), threads, x.reshape(-1), packed, empty if bias is None else bias, plan, y.reshape(-1))
+    launch(convolve_task, int(tasks), threads, x.reshape(-1), packed, empty if bias is None else bias, plan, y.reshape(-1))
 
 
 def conv_forward(x, w, bias, y, stride, padding, dilation, groups):
@@ -357,7 +330,7 @@ def conv_forward(x, w, bias, y, stride, padding, dilation, groups):
     stride, padding and dilation are triples. All arrays are contiguous; y is written.
     """
     m, c = w.shape[0] // groups, w.shape[1]
-    threads = _threads(y.size * (w.size // w.shape[0]))
+    threads = threads_for(y.size * (w.size // w.shape[0]))
     _convolve(_forward_plan(x.shape[0], c, m, w.shape[2:], x.shape[2:], y.shape[2:], stride, padding, dilation, groups,
                        bias is not None, threads), threads, x, w, bias, y)
 
@@ -365,7 +338,7 @@ def conv_forward(x, w, bias, y, stride, padding, dilation, groups):
 def conv_input_grad(gy, w, bias, gx, stride, padding, dilation, groups):
     """gx = transposed convolution of gy (n, groups * m, ...) with w (groups * m, c, ...), plus bias (or None)."""
     m, c = w.shape[0] // groups, w.shape[1]
-    threads = _threads(gy.size * (w.size // w.shape[0]))
+    threads = threads_for(gy.size * (w.size // w.shape[0]))
     plans = _input_plans(gy.shape[0], m, c, w.shape[2:], gy.shape[2:], gx.shape[2:], stride, padding, dilation, groups,
                          bias is not None, threads)
     if None in plans:
@@ -378,11 +351,11 @@ def conv_input_grad(gy, w, bias, gx, stride, padding, dilation, groups):
 def conv_weight_grad(x, gy, gw, stride, padding, dilation, groups):
     """gw = correlation of gy (n, groups * m, ...) with x (n, groups * c, ...), in the weight's shape."""
     m, c = gw.shape[0] // groups, gw.shape[1]
-    threads = _threads(gy.size * (gw.size // gw.shape[0]))
+    threads = threads_for(gy.size * (gw.size // gw.shape[0]))
     plan = _forward_plan(x.shape[0], c, m, gw.shape[2:], x.shape[2:], gy.shape[2:], stride, padding, dilation, groups,
                          False, threads)
     parts = gw.reshape(-1) if threads == 1 else np.empty(threads * gw.size, gw.dtype)
-    _run(correlate_task, threads, threads, x.reshape(-1), gy.reshape(-1), _EMPTY[gw.dtype], plan, parts)
+    launch(correlate_task, threads, threads, x.reshape(-1), gy.reshape(-1), EMPTY[gw.dtype], plan, parts)
     if threads > 1:
         np.sum(parts.reshape(threads, -1), axis=0, out=gw.reshape(-1))
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import numtorch as torch
+from numtorch.kernels import _tasks
 from numtorch.kernels import conv as kernels
 from numtorch.op import OPS
 
@@ -51,7 +52,7 @@ def blocks(request, monkeypatch):
         for name, value in (("CACHE_ELEMENTS", 64), ("BLOCK_WIDTH", 11), ("BLOCK_POSITIONS", 1)):
             monkeypatch.setattr(kernels, name, value)
     if request.param == "threads":
-        monkeypatch.setattr(kernels, "PARALLEL_WORK", 0)
+        monkeypatch.setattr(_tasks, "PARALLEL_WORK", 0)
         monkeypatch.setattr(kernels, "PARALLEL_PACK", 0)
     kernels._forward_plan.cache_clear()
     kernels._input_plans.cache_clear()

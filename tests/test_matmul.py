@@ -79,7 +79,7 @@ def test_backward_multiplies_only_what_is_wanted(monkeypatch):
     """A linear layer whose input needs no gradient makes one product in backward, and no transposed copies."""
     calls = []
     original = kernels.matmul
-    monkeypatch.setattr(kernels, "matmul", lambda a, b: calls.append((a, b)) or original(a, b))
+    monkeypatch.setattr(kernels, "matmul", lambda a, b, *bias: calls.append((a, b)) or original(a, b, *bias))
     x, w, b = torch.randn(4, 3), torch.randn(2, 3, requires_grad=True), torch.randn(2, requires_grad=True)
     y = linear(x, w, b)
     calls.clear()
@@ -119,7 +119,7 @@ def test_chain_is_multiplied_in_the_cheapest_order(monkeypatch):
     """multi_dot of (10, 100), (100, 5), (5, 50) multiplies the first two first."""
     shapes = []
     original = kernels.matmul
-    monkeypatch.setattr(kernels, "matmul", lambda a, b: shapes.append((a.shape, b.shape)) or original(a, b))
+    monkeypatch.setattr(kernels, "matmul", lambda a, b, *bias: shapes.append((a.shape, b.shape)) or original(a, b, *bias))
     OPS["linalg.multi_dot"].fn([torch.ones(10, 100), torch.ones(100, 5), torch.ones(5, 50)])
     assert shapes == [((10, 100), (100, 5)), ((10, 5), (5, 50))]
 

@@ -386,7 +386,7 @@ def linear(input, weight, bias=None):
     if w.ndim == 1 and b is None:
         return matmul(input, weight)
     rows = _check_linear(input, weight, bias)
-    y = K.matmul.linear(x if x.ndim == 2 else x.reshape(rows, x.shape[-1]), w, b)
+    y = K.matmul.matmul(x if x.ndim == 2 else x.reshape(rows, x.shape[-1]), w.T, b)
     if x.ndim == 2:
         backward = _linear_mm_backward if b is None else _linear_addmm_backward
     else:
