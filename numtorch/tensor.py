@@ -246,12 +246,12 @@ class Tensor:
     def __repr__(self, *, tensor_contents=None):
         from ._tensor_str import tensor_repr
 
-        return tensor_repr(self)
+        return tensor_repr(self, tensor_contents=tensor_contents)
 
     def __format__(self, spec):
-        if self._a.ndim == 0:
-            return self.item().__format__(spec)
-        return object.__format__(self, spec)
+        from ._tensor_str import tensor_format
+
+        return tensor_format(self, spec)
 
     # ---- the tape ----------------------------------------------------------------------------------------------------
 
