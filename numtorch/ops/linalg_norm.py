@@ -26,10 +26,11 @@ def _float_only(name, input, dtype):
 def _vector_norm_array(a, p, dims, keepdim):
     """The p-norm of ``a`` (float32, float64, complex) over ``dims``."""
     if p == 2 and len(dims) == a.ndim and a.flags.c_contiguous and a.dtype.kind == "f":
-        flat = a.reshape(-1)    # BLAS: one pass, no temporary
-        found = np.sqrt(np.dot(flat, flat))
-        if np.isfinite(found) and found > 1e-18:
-            return found.reshape((1,) * a.ndim if keepdim else ())
+        flat = a.reshape(-1)
+        with np.errstate(over="ignore"):
+            total = np.dot(flat, flat)          # BLAS: one pass, no temporary
+        if _in_range(total):
+            return np.sqrt(total).reshape((1,) * a.ndim if keepdim else ())
     x = np.abs(a) if p != 2 or a.dtype.kind == "c" else a
     if p == math.inf:
         return x.max(dims, keepdims=keepdim)
@@ -41,10 +42,18 @@ def _vector_norm_array(a, p, dims, keepdim):
         return x.sum(dims, keepdims=keepdim)
     if p == 2:
         last = _last_rows(x, dims)
-        total = (x * x).sum(dims) if last is None else np.einsum("ij,ij->i", last, last)
-        return np.sqrt(total).reshape(shapes.reduced_shape(x.shape, dims, keepdim))
+        with np.errstate(over="ignore"):
+            total = (x * x).sum(dims) if last is None else np.einsum("ij,ij->i", last, last)
+        if total.dtype == np.float32 and not _in_range(total):
+            total = (x.astype(np.float64) ** 2).sum(dims)
+        return np.sqrt(total).astype(x.dtype, copy=False).reshape(shapes.reduced_shape(x.shape, dims, keepdim))
     with np.errstate(divide="ignore"):
         return (x ** x.dtype.type(p)).sum(dims, keepdims=keepdim) ** x.dtype.type(1 / p)
+
+
+def _in_range(squares):
+    """Whether sums of squares have neither overflowed nor lost digits below the smallest normal number."""
+    return squares.size == 0 or bool(np.min(squares) > 1e-30) and bool(np.isfinite(np.max(squares)))
 
 
 def _last_rows(x, dims):
