@@ -260,6 +260,8 @@ def _fix(g, fix, node):
         from ..ops.reduce import sum_to_size
 
         g = sum_to_size(g, shape)
+    if g._a.dtype.kind == "c" and dtype.kind != "c":
+        g = g.real      # a real input moves the result along the real axis only
     if g._a.dtype != dtype:
         from ..ops.convert import to_numpy_dtype
 
