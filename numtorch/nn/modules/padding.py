@@ -1,137 +1,179 @@
-"""Padding layers."""
+"""Padding in one to three dimensions."""
 from .. import functional as F
-from .conv import ntuple
 from .module import Module
+from .utils import _ntuple
+
+__all__ = ["CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d",
+           "ReflectionPad1d", "ReflectionPad2d", "ReflectionPad3d", "ReplicationPad1d", "ReplicationPad2d", "ReplicationPad3d",
+           "ZeroPad1d", "ZeroPad2d", "ZeroPad3d"]
 
 
-class _Pad(Module):
-    mode = "constant"
+class _PadNd(Module):
+    """``_sides`` is twice the number of dimensions that are padded."""
+
+    __constants__ = ["padding"]
+    _mode = _sides = None
 
     def __init__(self, padding):
         super().__init__()
-        self.padding = ntuple(padding, 2 * self.n)
+        self.padding = _ntuple(self._sides)(padding)
+
+    def _check_input_dim(self, input):
+        """What a subclass may require of the input."""
 
     def forward(self, input):
-        return F.pad(input, self.padding, self.mode)
+        """The input, padded."""
+        self._check_input_dim(input)
+        return F.pad(input, self.padding, self._mode)
 
     def extra_repr(self):
+        """The padding."""
         return f"{self.padding}"
 
 
-class _ConstantPad(_Pad):
+class _CircularPadNd(_PadNd):
+    _mode = "circular"
+
+    def _check_input_dim(self, input):
+        n = self._sides // 2 + 1
+        if input.dim() not in (n, n + 1):
+            raise ValueError(f"expected {n}D or {n + 1}D input (got {input.dim()}D input)")
+
+
+class CircularPad1d(_CircularPadNd):
+    """Goes on with the other end.
+
+    Args:
+        padding (int or ints): left and right of the last dimension, then of the one before, and so on.
+    """
+
+    _sides = 2
+
+
+class CircularPad2d(_CircularPadNd):
+    """CircularPad1d for two dimensions."""
+
+    _sides = 4
+
+
+class CircularPad3d(_CircularPadNd):
+    """CircularPad1d for three dimensions."""
+
+    _sides = 6
+
+
+class _ConstantPadNd(Module):
+    __constants__ = ["padding", "value"]
+    _sides = None
+
     def __init__(self, padding, value):
-        super().__init__(padding)
-        self.value = value
+        super().__init__()
+        self.value, self.padding = value, _ntuple(self._sides)(padding)
 
     def forward(self, input):
+        """The input, padded."""
         return F.pad(input, self.padding, "constant", self.value)
 
     def extra_repr(self):
+        """Padding and value."""
         return f"padding={self.padding}, value={self.value}"
 
 
-class _ZeroPad(_ConstantPad):
+class ConstantPad1d(_ConstantPadNd):
+    """Puts a number on the sides.
+
+    Args:
+        padding (int or ints): left and right of the last dimension, then of the one before, and so on.
+        value (float): the number.
+    """
+
+    _sides = 2
+
+
+class ConstantPad2d(_ConstantPadNd):
+    """ConstantPad1d for two dimensions."""
+
+    _sides = 4
+
+
+class ConstantPad3d(_ConstantPadNd):
+    """ConstantPad1d for three dimensions."""
+
+    _sides = 6
+
+
+class _Zeros:
     def __init__(self, padding):
         super().__init__(padding, 0.0)
 
     def extra_repr(self):
+        """The padding."""
         return f"{self.padding}"
 
 
-class ConstantPad1d(_ConstantPad):
-    """Pads the last 1 dimension with a constant."""
+class ZeroPad1d(_Zeros, ConstantPad1d):
+    """Puts zeros on the sides.
 
-    n = 1
-
-
-class ZeroPad1d(_ZeroPad):
-    """Pads the last 1 dimension with zeros."""
-
-    n = 1
+    Args:
+        padding (int or ints): left and right of the last dimension, then of the one before, and so on.
+    """
 
 
-class ReflectionPad1d(_Pad):
-    """Pads the last 1 dimension with its reflection."""
-
-    n = 1
-    mode = "reflect"
+class ZeroPad2d(_Zeros, ConstantPad2d):
+    """ZeroPad1d for two dimensions."""
 
 
-class ReplicationPad1d(_Pad):
-    """Pads the last 1 dimension with its border."""
-
-    n = 1
-    mode = "replicate"
+class ZeroPad3d(_Zeros, ConstantPad3d):
+    """ZeroPad1d for three dimensions."""
 
 
-class CircularPad1d(_Pad):
-    """Pads the last 1 dimension with its other end."""
-
-    n = 1
-    mode = "circular"
+class _ReflectionPadNd(_PadNd):
+    _mode = "reflect"
 
 
-class ConstantPad2d(_ConstantPad):
-    """Pads the last 2 dimensions with a constant."""
+class ReflectionPad1d(_ReflectionPadNd):
+    """Mirrors the input at its last element.
 
-    n = 2
+    Args:
+        padding (int or ints): left and right of the last dimension, then of the one before, and so on.
+    """
 
-
-class ZeroPad2d(_ZeroPad):
-    """Pads the last 2 dimensions with zeros."""
-
-    n = 2
+    _sides = 2
 
 
-class ReflectionPad2d(_Pad):
-    """Pads the last 2 dimensions with its reflection."""
+class ReflectionPad2d(_ReflectionPadNd):
+    """ReflectionPad1d for two dimensions."""
 
-    n = 2
-    mode = "reflect"
-
-
-class ReplicationPad2d(_Pad):
-    """Pads the last 2 dimensions with its border."""
-
-    n = 2
-    mode = "replicate"
+    _sides = 4
 
 
-class CircularPad2d(_Pad):
-    """Pads the last 2 dimensions with its other end."""
+class ReflectionPad3d(_ReflectionPadNd):
+    """ReflectionPad1d for three dimensions."""
 
-    n = 2
-    mode = "circular"
-
-
-class ConstantPad3d(_ConstantPad):
-    """Pads the last 3 dimensions with a constant."""
-
-    n = 3
+    _sides = 6
 
 
-class ZeroPad3d(_ZeroPad):
-    """Pads the last 3 dimensions with zeros."""
-
-    n = 3
+class _ReplicationPadNd(_PadNd):
+    _mode = "replicate"
 
 
-class ReflectionPad3d(_Pad):
-    """Pads the last 3 dimensions with its reflection."""
+class ReplicationPad1d(_ReplicationPadNd):
+    """Repeats the element at the edge.
 
-    n = 3
-    mode = "reflect"
+    Args:
+        padding (int or ints): left and right of the last dimension, then of the one before, and so on.
+    """
 
-
-class ReplicationPad3d(_Pad):
-    """Pads the last 3 dimensions with its border."""
-
-    n = 3
-    mode = "replicate"
+    _sides = 2
 
 
-class CircularPad3d(_Pad):
-    """Pads the last 3 dimensions with its other end."""
+class ReplicationPad2d(_ReplicationPadNd):
+    """ReplicationPad1d for two dimensions."""
 
-    n = 3
-    mode = "circular"
+    _sides = 4
+
+
+class ReplicationPad3d(_ReplicationPadNd):
+    """ReplicationPad1d for three dimensions."""
+
+    _sides = 6
