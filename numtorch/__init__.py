@@ -6,6 +6,7 @@ may not need (nn, optim, utils, vision ...) are imported at their first use.
 from importlib import import_module
 
 from . import autograd
+from ._tensor_str import set_printoptions
 from .autograd.grad_mode import (enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad,
                                  set_grad_enabled)
 from .devices import device, get_default_device, set_default_device
@@ -16,6 +17,7 @@ from .storage import Storage
 from .tensor import (Tensor, channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format,
                      strided)
 from . import ops  # noqa: E402 - declares the operations on the classes above
+from .random import (Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state)  # noqa: E402
 
 __version__ = "0.1.0"
 

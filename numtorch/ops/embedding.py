@@ -63,7 +63,7 @@ def embedding_backward(node, g):
 def embedding_grad(g, indices, rows, padding, by_count):
     """The table's gradient, itself differentiable."""
     flat = np.ascontiguousarray(indices._a).reshape(-1).astype(np.int64, copy=False)
-    source = np.ascontiguousarray(g._a.astype(np.float32) if g._a.dtype.itemsize == 2 else g._a).reshape(flat.size, -1)
+    source = np.ascontiguousarray(g._a.astype(np.float32) if g._a.dtype.itemsize == 2 else g._a).reshape(flat.size, g._a.shape[-1])
     out = np.zeros((rows, g._a.shape[-1]), source.dtype)
     scale = np.empty(0, source.dtype)
     if by_count:

@@ -252,7 +252,7 @@ def lstsq(A, B, rcond=None, *, driver=None):
 
     >>> import numtorch as torch
     >>> torch.linalg.lstsq(torch.tensor([[1.0], [1.0]]), torch.tensor([[1.0], [3.0]])).solution
-    tensor([[2.]])
+    tensor([[2.0000]])
     """
     a = check_matrix("torch.linalg.lstsq", A, what="input")
     check_same_dtype("torch.linalg.lstsq", A, B)
