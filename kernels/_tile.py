@@ -11,6 +11,7 @@ positions of a gradient times shifted images.
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import function
@@ -201,6 +202,19 @@ def copy_run(typing, source, s, target, t, count, plus):
 
 
 @intrinsic
+def clear(typing, target, t, count):
+    """target[t + j] = 0 for j < count: one memset, where a loop would check every index for being negative."""
+    def generate(context, builder, signature, args):
+        e = _Emitter(context, builder, target.dtype)
+        target_, t_, count_ = args
+        to = e.at(e.data(target, target_), t_)
+        cgutils.memset(builder, builder.bitcast(to, ir.IntType(8).as_pointer()), builder.mul(count_, _INT(e.align)), 0)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, types.intp), generate
+
+
+@intrinsic
 def transpose_tile(typing, rows, source, s, pitch, target, t, step):
     """target[t + j * step + i] = source[s + i * pitch + j] for j < L and i < rows, L a vector's lanes; rows = 0 stands for L.
 
@@ -238,14 +252,16 @@ def transpose_tile(typing, rows, source, s, pitch, target, t, step):
     return types.void(rows, source, types.intp, types.intp, target, types.intp, types.intp), generate
 
 
-_product_12, _product_6, _product_4, _product_2 = (_product(rows) for rows in (12, 6, 4, 2))
+_product_12, _product_8, _product_6, _product_4, _product_2 = (_product(rows) for rows in (12, 8, 6, 4, 2))
 _correlate_4, _correlate_2, _correlate_1 = (_correlate(grads) for grads in (4, 2, 1))
 
 
 @function(inline="always")
 def tile_rows(left):
-    """Rows of the product tile to use when ``left`` rows are to be done: 12 (where registers allow), 6, 4 or 2."""
-    return TILE_ROWS if left >= TILE_ROWS else 6 if left >= 6 else 4 if left > 2 else 2
+    """Rows of the product tile to use when ``left`` rows are to be done: 12, 8 (where registers allow), 6, 4 or 2."""
+    if left >= 8 and TILE_ROWS > 8:
+        return TILE_ROWS if left >= TILE_ROWS else 8
+    return 6 if left >= 6 else 4 if left > 2 else 2
 
 
 @function(inline="always")
@@ -253,6 +269,8 @@ def product_tile(rows, left, l, right, r, starts, n, out, o, pitch):
     """out[row, j] = sum over i < n of left[i, row] * right[starts[i] + j]; see ``_product``."""
     if rows == 12:
         _product_12(left, l, right, r, starts, n, out, o, pitch)
+    elif rows == 8:
+        _product_8(left, l, right, r, starts, n, out, o, pitch)
     elif rows == 6:
         _product_6(left, l, right, r, starts, n, out, o, pitch)
     elif rows == 4:

@@ -25,10 +25,10 @@ from numba import carray, prange
 
 from ._jit import REASSOCIATE, function, get_num_threads, kernel
 from ._tasks import EMPTY, launch, threads_for
-from ._tile import GRADS, SLACK, TAPS, TILE_ROWS, copy_run, correlate_tile, product_tile, tile_rows
+from ._tile import GRADS, SLACK, TAPS, TILE_ROWS, clear, copy_run, correlate_tile, product_tile, tile_rows
 
 PARALLEL_PACK = 1 << 16         # elements of a weight from which threads pay for packing it
-CACHE_ELEMENTS = 1 << 16        # elements of a task's planes: 256 KB of float32, a part of the second-level cache
+CACHE_ELEMENTS = 1 << 17        # elements of a task's planes: 512 KB of float32, half of the second-level cache
 BLOCK_WIDTH = 512               # output columns of a task at most
 BLOCK_POSITIONS = 256           # output positions of a task at least, if there are so many
 CORRELATE_POSITIONS = 1024      # positions that a correlation tile should sum before its lanes are added up
@@ -63,8 +63,9 @@ def _blocks(planes, halo, out_height, out_width, tasks):
     pitch = width + halo[1]
     height = CACHE_ELEMENTS // (planes * pitch) - halo[0]
     height = max(height, -(-BLOCK_POSITIONS // pitch))
-    if tasks < 4 * get_num_threads():
-        height = min(height, -(-out_height // get_num_threads()))
+    threads = get_num_threads()
+    if 4 * threads * -(-tasks // threads) > 5 * tasks:      # threads would wait for the last one
+        height = min(height, -(-out_height // threads))
     height = max(1, min(height, out_height))
     return -(-out_height // -(-out_height // height)), width
 
@@ -140,8 +141,7 @@ def fill_planes(x, image, depth, row, column, geometry, depths, origins, planes,
                 if d < 0 or d >= d_max:
                     bottom = top
                 if (bottom - top) * (last - first) < height * width:
-                    for i in range(at, at + height * width):
-                        planes[i] = zero
+                    clear(planes, at, height * width)
                 source = image + ((c * d_max + d) * h_max + h0) * w_max + w0
                 for r in range(top, bottom):
                     if step_w == 1:
@@ -239,8 +239,7 @@ def fill_gradients(gy, image, row, column, geometry, length, grads, at, step):
     used_h, used_w = min(geometry[BLOCK_H], height - row), min(geometry[BLOCK_W], width - column)
     run, zero = SLACK * 4 // grads.itemsize, grads.dtype.type(0)
     for m in range(geometry[ROWS]):
-        for i in range(at, at + length):
-            grads[i] = 0
+        clear(grads, at, length)
         for r in range(used_h):
             source = image + (row + r) * width + column
             target = at + r * geometry[PLANE_W]
