@@ -1,4 +1,5 @@
 """Storage: the memory that a tensor and all its views share, with the version counter that in-place writes advance."""
+import numpy as np
 
 
 class Storage:
@@ -13,7 +14,7 @@ class Storage:
 
     def __init__(self, array):
         self.version, self.rebased = 0, 0
-        while array.base is not None and hasattr(array.base, "strides"):
+        while isinstance(array.base, np.ndarray):       # not a memoryview, which has strides too
             array = array.base
         self.array = array
 
