@@ -140,7 +140,7 @@ def _run_copied(step, arrays, vectors, scalars, hyper):
             raise RuntimeError(f"optimizer step: expected gradient and state of shape {list(first.shape)}, as the "
                                f"parameter, but got {list(a.shape)}")
     flat = [c.reshape(-1).view(F8 if wide else F4) for c in copies]
-    scalar = F4 if arrays[-1].dtype == F4 else F8
+    scalar = F4 if all(a.dtype == F4 for a in arrays[vectors:]) else F8
     flat += [np.array(a, scalar, ndmin=1) for a in arrays[vectors:]]
     table = np.array([id(a) for a in flat], np.int64).reshape(1, -1)
     step.serial(table, _LIKE[F8 if wide else F4], scalar is F8, *hyper)
