@@ -130,14 +130,18 @@ def attach(outs, backward, inputs, saved, ctx):
         if t is OUT or type(t) is tuple:
             t = saved_output(outs[0 if t is OUT else t[1]])
         elif t is not None and t._inference:
-            raise RuntimeError("Inference tensors cannot be saved for backward. Please do not use Tensors created in inference "
-                               "mode in computation tracked by autograd. To work around this, you can make a clone to get a "
-                               "normal tensor and use it in autograd, or use `torch.no_grad()` instead of "
-                               "`torch.inference_mode()`.")
+            refuse_inference()
         kept.append(t)
         versions.append(0 if t is None or t._storage is None else t._storage.version)
     node.saved, node.versions = kept, versions
     return node
+
+
+def refuse_inference():
+    """Raises torch's error for keeping an inference tensor for backward."""
+    raise RuntimeError("Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
+                       "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and "
+                       "use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.")
 
 
 def saved_output(out):

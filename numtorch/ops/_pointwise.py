@@ -13,7 +13,7 @@ from .. import kernels as K
 from .. import shape as shapes
 from ..autograd.grad_mode import inference_depth, mode
 from ..autograd.node import new, next_number, node_class
-from ..op import INPLACE, OPS, OUT, Op, attach, needs_grad, put_out, saved_output, type_name
+from ..op import INPLACE, OPS, OUT, Op, attach, needs_grad, put_out, refuse_inference, saved_output, type_name
 from ..tensor import Tensor, edge_of, storage_of, wrap
 from .inplace import assign, check_writable, without_overlap
 
@@ -23,7 +23,7 @@ _scalars = {}           # (value, class, type number) -> 0-dim tensor, for Pytho
 _globals = {"empty": np.empty, "Tensor": Tensor, "new": new, "mode": mode, "inference": inference_depth,
             "edge_of": edge_of, "next_number": next_number, "saved_output": saved_output, "GRAIN": GRAIN,
             "broadcast_shapes": shapes.broadcast_shapes, "BOOL": np.dtype(bool), "storage_of": storage_of,
-            "needs_grad": needs_grad}
+            "refuse_inference": refuse_inference}
 
 
 def scalar(value, np_dtype):
@@ -210,6 +210,8 @@ def _source(name, n_in, extras, saves, bool_out, differentiable):
         for j, (what, who) in enumerate(saves):
             value = "saved_output(t)" if what == "out" else tensors[what]
             lines += [f"            s{j} = {value}" + (f" if e{who} is not None else None" if who is not None else "")]
+            if what != "out":
+                lines += [f"            if {tensors[what]}._inference:", "                refuse_inference()"]
             kept.append(f"s{j}")
         one = "," if len(kept) == 1 else ""
         lines += [f"            node.saved = ({', '.join(kept)}{one})"]

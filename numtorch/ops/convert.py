@@ -71,7 +71,7 @@ def parse_to(*args, dtype=None, device=None, non_blocking=False, copy=False, mem
         dtype = args.pop(0)
     elif args and (args[0] is None or isinstance(args[0], (str, int, devices.device)) and not isinstance(args[0], bool)):
         device = args.pop(0)
-        if args and isinstance(args[0], dtypes.dtype):
+        if args and (args[0] is None or isinstance(args[0], dtypes.dtype)):
             dtype = args.pop(0)
     if args and isinstance(args[0], bool):
         non_blocking = args.pop(0)
