@@ -408,3 +408,18 @@ def test_kernels_agree_with_their_python_source():
     np.testing.assert_array_equal(results[0], results[1])
     index[0, 0, 0] = 5
     assert K.indexing.gather(index, x, out) == 1
+
+
+def test_fill_diagonal():
+    """fill_diagonal_ writes matrices, tall ones with wrap, and equal dims; it is recorded."""
+    for shape, wrap in (((3, 3), False), ((7, 3), True), ((7, 3), False), ((2, 4), False), ((3, 3, 3), False)):
+        want = np.zeros(shape)
+        np.fill_diagonal(want, 5.0, wrap)
+        assert nt.zeros(*shape).fill_diagonal_(5, wrap).tolist() == want.tolist()
+    x = nt.ones(2, 2, requires_grad=True)
+    y = x * 2
+    y.fill_diagonal_(7)
+    y.sum().backward()
+    assert x.grad.tolist() == [[0, 2], [2, 0]]
+    with pytest.raises(RuntimeError, match="dimensions must larger than 1"):
+        nt.ones(2).fill_diagonal_(1)

@@ -223,6 +223,18 @@ def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
     return vector_norm(input, 2 if p is None or p == "fro" else p, dim, keepdim, dtype=dtype)
 
 
+@op(out=True)
+def nuclear_norm(input, dim=(-2, -1), keepdim=False):
+    """The sum of a matrix's singular values."""
+    return matrix_norm(input, "nuc", dim, keepdim)
+
+
+@op(out=True)
+def frobenius_norm(input, dim, keepdim=False):
+    """The root of the sum of squares over ``dim``."""
+    return vector_norm(input, 2, dim, keepdim)
+
+
 # ---- distances ---------------------------------------------------------------------------------------------------------------
 
 @op(method=True)

@@ -53,6 +53,19 @@ def solve(A, B, *, left=True):
     return record(x[..., 0] if vector else x, linalg_solve_ex_backward, (A, B), (A, OUT), vector=vector)
 
 
+@op(namespace="linalg")
+def solve_ex(A, B, *, left=True, check_errors=False):
+    """``solve`` that does not raise: (result, info), info not 0 where a matrix is singular; its result is then nan."""
+    info = inverse_or_info(check_matrix("linalg.solve", A, square=True))[1]
+    if check_errors or not info.any():
+        return _solve_ex((solve(A, B, left=left), wrap(info)))
+    safe = A.masked_fill(wrap(info != 0)[..., None, None], float("nan"))
+    return _solve_ex((solve(safe, B, left=left), wrap(info)))
+
+
+_solve_ex = return_type("linalg_solve_ex", "result info")
+
+
 def linalg_solve_ex_backward(node, g):
     """Gradient of solve: B's is A^-H g, A's is -gB X^H."""
     A, X = node.saved_tensors
