@@ -175,7 +175,7 @@ def result_dtype(tensors, zero_dims, scalars):
         if best is None:
             best = here
         elif here.category > best.category:
-            best = _table[best, here] if here.category == COMPLEX and best.category == FLOATING else here
+            best = best.to_complex() if here.category == COMPLEX and best.category == FLOATING else here
     return best
 
 
