@@ -162,6 +162,12 @@ def compile_for(name):
         work()
 
 
+def _quiet():
+    from .kernels import _jit
+
+    _jit._notice.said = True        # the progress bar says it already
+
+
 def run(jobs=None, names=None):
     """Runs the programs in worker processes and shows progress; returns 0, or 1 if one of them failed.
 
@@ -175,7 +181,7 @@ def run(jobs=None, names=None):
 
     names = [*PROGRAMS, *BINARY, *UNARY] if names is None else names
     failed = []
-    with (ProcessPoolExecutor(jobs or _jit.get_num_threads(), multiprocessing.get_context("spawn")) as pool,
+    with (ProcessPoolExecutor(jobs or _jit.get_num_threads(), multiprocessing.get_context("spawn"), _quiet) as pool,
           tqdm(total=len(names), unit="program", desc="compiling") as progress):
         waiting = {pool.submit(compile_for, name): name for name in names}
         for done in as_completed(waiting):

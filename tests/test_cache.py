@@ -142,3 +142,26 @@ def test_info_names_what_a_report_needs(capsys):
     assert main(["info"]) == 0
     lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     assert {"numtorch", "python", "numpy", "numba", "cache"} <= set(lines)
+
+
+def test_warmup_compiles_both_twins_ahead(tmp_path):
+    """``python -m numtorch warmup`` fills the cache so that a program then compiles nothing, whatever the size of its arrays."""
+    environment = {**os.environ, "NUMTORCH_CACHE": str(tmp_path), "NUMTORCH_QUIET": "0"}
+    code = "from numtorch.warmup import run\nif __name__ == '__main__':\n    run(2, ['exp', 'mul', 'large_arrays'])"
+    script = tmp_path / "warm.py"
+    script.write_text(code)
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True)
+    assert "3 of 3 programs compiled" in done.stdout and "compiling:" in done.stderr
+    before = compiled_files(tmp_path)
+    code = "import numtorch as t\nfor n in (4, 200_000):\n    x = t.ones(n, requires_grad=True)\n    y = (x * 2).exp()"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert before and compiled_files(tmp_path) == before
+
+
+def test_warmup_reports_a_program_that_fails(capsys):
+    """A failing program is named with its error, the others are run, and the status is 1."""
+    from numtorch import warmup
+
+    assert warmup.run(1, ["nonsense", "add"]) == 1
+    said = capsys.readouterr()
+    assert "KeyError" in said.out + said.err and "1 of 2 programs compiled" in said.out
