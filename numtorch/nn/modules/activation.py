@@ -3,6 +3,7 @@ import warnings
 
 from .. import functional as F
 from .. import init
+from .attention import MultiheadAttention  # noqa: F401 - torch has it here
 from .module import Module
 from .utils import parameter
 

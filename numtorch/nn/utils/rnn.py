@@ -1,124 +1,247 @@
-"""Sequences of different lengths: padding and packing."""
-from collections import namedtuple
+"""Sequences of different lengths: packed one after another by time step, or padded to one length."""
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
-from ...ops.join import cat, stack
+from ... import dtypes
+from ...ops import create
+from ...ops.join import cat
 from ...tensor import Tensor, wrap
 
+__all__ = ["PackedSequence", "invert_permutation", "pack_padded_sequence", "pack_sequence", "pad_packed_sequence",
+           "pad_sequence", "unpack_sequence", "unpad_sequence"]
 
-class PackedSequence(namedtuple("PackedSequence", "data batch_sizes sorted_indices unsorted_indices")):
-    """Sequences, longest first, with all first elements side by side, then all second ones, and so on.
 
-    ``batch_sizes`` says how many sequences have each step; ``sorted_indices`` how the sequences were sorted.
+class PackedSequence_(NamedTuple):
+    """The fields of a PackedSequence."""
+
+    data: Tensor
+    batch_sizes: Tensor
+    sorted_indices: Tensor
+    unsorted_indices: Tensor
+
+
+class PackedSequence(PackedSequence_):
+    """Sequences without their padding, as recurrent layers take them; made by ``pack_padded_sequence`` or ``pack_sequence``.
+
+    ``data`` (sum of lengths, ...) holds the first elements of all sequences, then the second ones, and so on;
+    ``batch_sizes`` how many sequences there are at each step; ``sorted_indices`` the order in which the sequences, longest
+    first, were taken, and ``unsorted_indices`` its inverse.
     """
-
-    __slots__ = ()
 
     def __new__(cls, data, batch_sizes=None, sorted_indices=None, unsorted_indices=None):
         if batch_sizes is None:
+            if not (isinstance(data, (list, tuple)) and len(data) == 2):
+                raise AssertionError("Expected data to be a list or tuple of length 2")
             data, batch_sizes = data
-        if unsorted_indices is None and sorted_indices is not None:
+        if unsorted_indices is None:
             unsorted_indices = invert_permutation(sorted_indices)
         return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
 
     def to(self, *args, **kwargs):
-        """With the data moved or converted."""
-        return self._replace(data=self.data.to(*args, **kwargs))
+        """Converts the data, as ``Tensor.to``; itself if nothing changes."""
+        data = self.data.to(*args, **kwargs)
+        return self if data is self.data else type(self)(data, self.batch_sizes, self.sorted_indices, self.unsorted_indices)
 
-    def cpu(self):
-        """Itself."""
+    def pin_memory(self):
+        """The sequence itself: there is no page-locked memory."""
         return self
+
+    def cpu(self, *args, **kwargs):
+        """The data on the CPU."""
+        return self.to(*args, device="cpu", **kwargs)
+
+    def cuda(self, *args, **kwargs):
+        """The data on a CUDA device."""
+        return self.to(*args, device="cuda", **kwargs)
+
+    def double(self):
+        """The data as float64."""
+        return self.to(dtypes.float64)
+
+    def float(self):
+        """The data as float32."""
+        return self.to(dtypes.float32)
+
+    def half(self):
+        """The data as float16."""
+        return self.to(dtypes.float16)
+
+    def long(self):
+        """The data as int64."""
+        return self.to(dtypes.int64)
+
+    def int(self):
+        """The data as int32."""
+        return self.to(dtypes.int32)
+
+    def short(self):
+        """The data as int16."""
+        return self.to(dtypes.int16)
+
+    def char(self):
+        """The data as int8."""
+        return self.to(dtypes.int8)
+
+    def byte(self):
+        """The data as uint8."""
+        return self.to(dtypes.uint8)
 
     @property
     def is_cuda(self):
-        """False."""
+        """Whether the data is on a CUDA device."""
         return self.data.is_cuda
+
+    def is_pinned(self):
+        """False."""
+        return False
 
 
 def invert_permutation(permutation):
-    """The permutation that undoes ``permutation``."""
-    return None if permutation is None else wrap(np.argsort(permutation._a, kind="stable"))
-
-
-def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="right"):
-    """Sequences (L_i, ...) as one tensor (L, N, ...), or (N, L, ...), filled up with ``padding_value``."""
-    sequences = list(sequences)
-    longest = max(s.size(0) for s in sequences)
-    rest = sequences[0].shape[1:]
-    rows = []
-    for s in sequences:
-        fill = s.new_full((longest - s.size(0), *rest), padding_value)
-        rows.append(cat((s, fill) if padding_side == "right" else (fill, s)))
-    return stack(rows, 0 if batch_first else 1)
+    """The permutation that undoes another; None for None."""
+    if permutation is None:
+        return None
+    found = np.empty_like(permutation._a)
+    found[permutation._a] = np.arange(found.size)
+    return wrap(found)
 
 
 def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True):
-    """A padded batch (L, N, ...) as a PackedSequence.
+    """Packs padded sequences.
 
     Args:
-        input (Tensor): padded sequences.
-        lengths (Tensor or list of ints): of each sequence.
-        enforce_sorted (bool): they come longest first; False sorts them.
+        input (Tensor): (T, B, ...), or (B, T, ...) with ``batch_first``.
+        lengths (Tensor or list of ints): the length of each sequence.
+        batch_first (bool): the batch is the first dimension.
+        enforce_sorted (bool): the lengths must be decreasing; if False, the sequences are sorted.
+
+    Returns:
+        PackedSequence
 
     Raises:
-        RuntimeError: a length that is not positive, or lengths not sorted.
+        RuntimeError: lengths are not decreasing, not positive, or not as many as there are sequences.
     """
     lengths = np.asarray(lengths._a if isinstance(lengths, Tensor) else lengths, np.int64)
-    indices = None
+    order = None
     if not enforce_sorted:
-        order = np.argsort(-lengths, kind="stable")
-        lengths, indices = lengths[order], wrap(order)
-        input = input.index_select(0 if batch_first else 1, indices)
-    steps = input.transpose(0, 1) if batch_first else input
-    if lengths.size != steps.size(1):
+        sort = np.argsort(-lengths, kind="stable")
+        order, lengths = wrap(sort), lengths[sort]
+        input = input.index_select(0 if batch_first else 1, order)
+    if batch_first:
+        input = input.transpose(0, 1)
+    if input.numel() == 0:
+        raise RuntimeError("Cannot pack empty tensors.")
+    if lengths.ndim != 1 or len(lengths) != input.size(1):
         raise RuntimeError(f"Expected `len(lengths)` to be equal to batch_size, but got {lengths.size} "
-                           f"(batch_size={steps.size(1)})")
-    if lengths.size and lengths.min() <= 0:
-        raise RuntimeError("Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0")
-    if (np.diff(lengths) > 0).any():
+                           f"(batch_size={input.size(1)})")
+    if (lengths[1:] > lengths[:-1]).any():
         raise RuntimeError("`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass "
-                           "`enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement if "
-                           "you do not need ONNX exportability.")
-    sizes = (lengths[None] > np.arange(lengths.max())[:, None]).sum(1)
-    data = cat([steps[t, :n] for t, n in enumerate(sizes.tolist())])
-    return PackedSequence(data, wrap(sizes.astype(np.int64)), indices)
+                           "`enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement "
+                           "if you do not need ONNX exportability.")
+    if lengths[-1] <= 0:
+        raise RuntimeError("Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0")
+    if lengths[0] > input.size(0):
+        raise RuntimeError(f"Expected `max(lengths)` to be at most the input's length {input.size(0)}, but got {lengths[0]}")
+    steps, batch = int(lengths[0]), input.size(1)
+    there = np.arange(steps)[:, None] < lengths                         # (T, B): the sequence has this step
+    rows = input[:steps].reshape(steps * batch, *input.shape[2:])
+    data = rows if there.all() else rows.index_select(0, wrap(there.reshape(-1).nonzero()[0]))
+    return PackedSequence(data, wrap(there.sum(1)), order, None)
+
+
+def _lengths(batch_sizes):
+    """The length of each sequence, longest first."""
+    return (batch_sizes[:, None] > np.arange(batch_sizes[0])).sum(0)
 
 
 def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_length=None):
-    """The inverse of ``pack_padded_sequence``: (padded tensor, lengths)."""
-    sizes = sequence.batch_sizes.tolist()
-    steps = len(sizes)
+    """Pads packed sequences to one length: the inverse of ``pack_padded_sequence``.
+
+    Args:
+        sequence (PackedSequence): what is padded.
+        batch_first (bool): the batch is the first dimension of the result.
+        padding_value (float): what is put behind the shorter sequences.
+        total_length (int): their length; default that of the longest.
+
+    Returns:
+        (Tensor, Tensor): the sequences (T, B, ...), and their lengths.
+
+    Raises:
+        ValueError: ``total_length`` is less than the longest sequence.
+    """
+    sizes, data = sequence.batch_sizes._a, sequence.data
+    steps, batch = len(sizes), int(sizes[0])
+    longest = steps
     if total_length is not None:
         if total_length < steps:
             raise ValueError("Expected total_length to be at least the length of the longest sequence in input, but got "
                              f"total_length={total_length} and max sequence length being {steps}")
-    rows, start, batch = [], 0, sizes[0]
-    rest = sequence.data.shape[1:]
-    for n in sizes:
-        row = sequence.data[start:start + n]
-        rows.append(row if n == batch else cat((row, row.new_full((batch - n, *rest), padding_value))))
-        start += n
-    for _ in range((total_length or steps) - steps):
-        rows.append(rows[0].new_full((batch, *rest), padding_value))
-    out = stack(rows)
-    lengths = wrap((np.asarray(sizes)[:, None] > np.arange(batch)[None]).sum(0).astype(np.int64))
+        longest = total_length
+    there = np.arange(longest)[:, None] < _lengths(sizes)
+    if there.all():
+        found = data
+    else:
+        # each place of the result takes a row of the data; places past the end take one more row, the padding
+        rows = np.where(there, np.cumsum(there.reshape(-1)).reshape(there.shape) - 1, data.size(0))
+        padding = create.full((1, *data.shape[1:]), padding_value, dtype=data.dtype)
+        found = cat([data, padding]).index_select(0, wrap(rows.reshape(-1)))
+    found = found.reshape(longest, batch, *data.shape[1:])
+    lengths = wrap(_lengths(sizes))
+    if batch_first:
+        found = found.transpose(0, 1)
     if sequence.unsorted_indices is not None:
-        out, lengths = out.index_select(1, sequence.unsorted_indices), lengths[sequence.unsorted_indices]
-    return (out.transpose(0, 1) if batch_first else out), lengths
+        found = found.index_select(0 if batch_first else 1, sequence.unsorted_indices)
+        lengths = lengths[sequence.unsorted_indices]
+    return found, lengths
+
+
+def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="right"):
+    """Stacks tensors of different lengths, padded to the longest.
+
+    Args:
+        sequences (iterable of Tensors): (L_i, ...).
+        batch_first (bool): the result is (B, T, ...) instead of (T, B, ...).
+        padding_value (float): what is put beside the shorter ones.
+        padding_side (str): "right" or "left" of them.
+
+    Raises:
+        RuntimeError: there is no sequence, or ``padding_side`` is not known.
+    """
+    if not isinstance(sequences, Iterable):
+        raise RuntimeError(f"pad_sequence: Expected iterable for input sequences, but got arg of type: {type(sequences)}")
+    sequences = tuple(sequences)
+    if not sequences:
+        raise RuntimeError("received an empty list of sequences")
+    if padding_side not in ("left", "right"):
+        raise RuntimeError(f"Expected padding_side to be one of left or right, but got {padding_side}.")
+    longest = max(s.size(0) for s in sequences)
+    rows = []
+    for s in sequences:
+        missing = longest - s.size(0)
+        if missing:
+            padding = create.full((missing, *s.shape[1:]), padding_value, dtype=s.dtype)
+            s = cat([padding, s] if padding_side == "left" else [s, padding])
+        rows.append(s.unsqueeze(0 if batch_first else 1))
+    return cat(rows, 0 if batch_first else 1)
 
 
 def unpad_sequence(padded_sequences, lengths, batch_first=False):
-    """The sequences of a padded batch, as a list."""
+    """A list of the sequences in a padded tensor, without their padding.
+
+    Args:
+        padded_sequences (Tensor): (T, B, ...), or (B, T, ...) with ``batch_first``.
+        lengths (Tensor): the length of each.
+    """
     rows = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
-    return [rows[i, :int(n)] for i, n in enumerate(lengths)]
+    return [row[:int(n)] for row, n in zip(rows.unbind(0), lengths._a, strict=True)]
 
 
 def pack_sequence(sequences, enforce_sorted=True):
-    """Sequences (L_i, ...) as a PackedSequence."""
+    """Packs a list of tensors of different lengths; arguments as those of ``pack_padded_sequence``."""
     return pack_padded_sequence(pad_sequence(sequences), [s.size(0) for s in sequences], enforce_sorted=enforce_sorted)
 
 
 def unpack_sequence(packed_sequences):
-    """The sequences of a PackedSequence, as a list."""
+    """A list of the sequences of a PackedSequence."""
     return unpad_sequence(*pad_packed_sequence(packed_sequences, batch_first=True), batch_first=True)
