@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 import numtorch as torch
+from numtorch.kernels import _conv_planes as planes
 from numtorch.kernels import _tasks
 from numtorch.kernels import conv as kernels
+from numtorch.kernels import conv_weight
 from numtorch.op import OPS
 
 F = {name[len("nn.functional."):]: op.fn for name, op in OPS.items() if name.startswith("nn.functional.")}
@@ -34,7 +36,11 @@ CASES = [(2, 1, 3, 6, (1, 9, 8), (1, 3, 3), (1, 1, 1), (0, 1, 1), (1, 1, 1)),
          (1, 3, 1, 1, (4, 5, 6), (3, 2, 3), (2, 1, 2), (1, 1, 0), (1, 1, 1)),
          (2, 1, 5, 3, (3, 4, 5), (2, 2, 2), (1, 3, 3), (1, 0, 1), (2, 1, 1)),
          (1, 1, 2, 25, (1, 30, 33), (1, 3, 3), (1, 1, 1), (0, 0, 0), (1, 1, 1)),
-         (1, 1, 4, 4, (1, 6, 6), (1, 1, 1), (1, 4, 4), (0, 0, 0), (1, 1, 1))]
+         (1, 1, 4, 4, (1, 6, 6), (1, 1, 1), (1, 4, 4), (0, 0, 0), (1, 1, 1)),
+         (3, 1, 33, 13, (1, 9, 19), (1, 3, 3), (1, 2, 1), (0, 1, 1), (1, 1, 1)),
+         (1, 2, 47, 5, (3, 8, 20), (2, 2, 3), (1, 1, 2), (1, 0, 2), (1, 2, 1)),
+         (4, 1, 32, 26, (1, 8, 16), (1, 1, 1), (1, 1, 1), (0, 0, 0), (1, 1, 1)),
+         (2, 1, 64, 14, (1, 1, 50), (1, 1, 5), (1, 1, 1), (0, 0, 2), (1, 1, 1))]
 
 
 def made(case, dtype):
@@ -50,15 +56,15 @@ def blocks(request, monkeypatch):
     """Runs a test as it is, with tiny blocks so that every border between blocks is crossed, and always in parallel."""
     if request.param == "small blocks":
         for name, value in (("CACHE_ELEMENTS", 64), ("BLOCK_WIDTH", 11), ("BLOCK_POSITIONS", 1)):
-            monkeypatch.setattr(kernels, name, value)
+            monkeypatch.setattr(planes, name, value)
     if request.param == "threads":
         monkeypatch.setattr(_tasks, "PARALLEL_WORK", 0)
         monkeypatch.setattr(kernels, "PARALLEL_PACK", 0)
-    kernels._forward_plan.cache_clear()
-    kernels._input_plans.cache_clear()
+    for plan in (planes.forward_plan, planes.input_plans, conv_weight._weigh_plan):
+        plan.cache_clear()
     yield
-    kernels._forward_plan.cache_clear()
-    kernels._input_plans.cache_clear()
+    for plan in (planes.forward_plan, planes.input_plans, conv_weight._weigh_plan):
+        plan.cache_clear()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
