@@ -73,7 +73,8 @@ def gather(index, x, out):
 
 @kernel
 def gather_rows(index, x, out):
-    """gather for inner = 1: out[o, j] = x[o, index[o, j]]; x (outer, n), index and out (outer, k). Returns the number of bad indices."""
+    """gather for inner = 1: out[o, j] = x[o, index[o, j]]; x (outer, n), index and out (outer, k). Returns the number of bad
+    indices."""
     outer, k = index.shape
     n = x.shape[1]
     blocks = (k + BLOCK - 1) // BLOCK
@@ -242,7 +243,8 @@ def index_copy(x, index, ranges, out):
 
 @kernel(grain=1 << 17)
 def masked_fill(x, mask, value, out):
-    """out = value[0] where mask else x; x and out (m, n), mask (m, n) or (1, n) for every row alike. 2 s + 1 bytes an element."""
+    """out = value[0] where mask else x; x and out (m, n), mask (m, n) or (1, n) for every row alike. 2 s + 1 bytes an
+    element."""
     m, n = x.shape
     shared = mask.shape[0] == 1
     fill = value[0]

@@ -27,14 +27,16 @@ def one_entry(n):
     index = st.lists(st.integers(-n, n - 1), min_size=1, max_size=3)
     return st.one_of(
         st.integers(-n, n - 1),
-        st.builds(slice, st.none() | st.integers(-n - 1, n + 1), st.none() | st.integers(-n - 1, n + 1), st.none() | st.integers(1, 3)),
+        st.builds(slice, st.none() | st.integers(-n - 1, n + 1), st.none() | st.integers(-n - 1, n + 1),
+            st.none() | st.integers(1, 3)),
         st.just(None), index.map(lambda i: ("index", i)),
         st.lists(st.booleans(), min_size=n, max_size=n).map(lambda m: ("mask", m)))
 
 
 @st.composite
 def keys(draw, shape):
-    """A key for ``shape``: one entry a dim, perhaps fewer, perhaps an Ellipsis, at most one index tensor or mask of each length."""
+    """A key for ``shape``: one entry a dim, perhaps fewer, perhaps an Ellipsis, at most one index tensor or mask of each
+    length."""
     before = draw(st.integers(0, len(shape)))
     after = draw(st.none() | st.integers(before, len(shape)))       # the dims from here on come after an Ellipsis
     entries = []
@@ -80,7 +82,8 @@ def fits(a, key):
 @settings(max_examples=400, deadline=None)
 @given(keys((3, 4, 2)))
 def test_getitem_equals_numpys_two_steps(key):
-    """Any mixture of ints, slices, None, Ellipsis, index tensors and masks picks what the two-step rule picks; so does its gradient."""
+    """Any mixture of ints, slices, None, Ellipsis, index tensors and masks picks what the two-step rule picks; so does its
+    gradient."""
     a = np.arange(24.0).reshape(3, 4, 2)
     if not fits(a, key):
         return
@@ -127,7 +130,8 @@ def test_equal_to_torch_for_all_pairs_of_entries():
     """Every pair (and triple) of kinds of entries gives torch's shape and values."""
     torch = pytest.importorskip("torch")
     a = np.arange(60.0).reshape(3, 4, 5)
-    for entries in itertools.product([1, -1, slice(1, None), slice(None, None, 2), None, Ellipsis, "i", "ii", "m", True, False], repeat=3):
+    for entries in itertools.product([1, -1, slice(1, None), slice(None, None, 2), None, Ellipsis, "i", "ii", "m", True,
+            False], repeat=3):
         if sum(e is Ellipsis for e in entries) > 1:
             continue
 
@@ -157,7 +161,8 @@ def test_views_share_memory_and_copies_do_not():
 def test_grad_fn_names_are_torchs():
     """The node of a key is named after the last step of torch's chain."""
     x = numbers(3, 4).requires_grad_()
-    for key, name in ((0, "Select"), ((0, slice(1, 3)), "Slice"), ((slice(1, 3), 0), "Select"), (None, "Unsqueeze"), ((0, None), "Unsqueeze"),
+    for key, name in ((0, "Select"), ((0, slice(1, 3)), "Slice"), ((slice(1, 3), 0), "Select"), (None, "Unsqueeze"), ((0,
+            None), "Unsqueeze"),
                       (slice(None), "Alias"), (Ellipsis, "Alias"), (L([0]), "Index"), (x.detach() > 2, "Index")):
         assert type(x[key].grad_fn).__name__ == name + "Backward0", key
 
@@ -171,13 +176,16 @@ def test_errors():
             ((0, 0, 0), IndexError, "too many indices for tensor of dimension 2"),
             (L([5]), IndexError, "index 5 is out of bounds for dimension 0 with size 2"),
             ((slice(None), L([0, 3])), IndexError, "index 3 is out of bounds for dimension 1 with size 3"),
-            (L([True, False, True]), IndexError, "The shape of the mask [3] at index 0 does not match the shape of the indexed tensor [2, 3] at index 0"),
+            (L([True, False, True]), IndexError,
+                "The shape of the mask [3] at index 0 does not match the shape of the indexed tensor [2, 3] at index 0"),
             (slice(None, None, -1), ValueError, "step must be greater than zero"),
             (slice(None, None, 0), ValueError, "slice step cannot be zero"),
-            (1.5, IndexError, "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got float)"),
+            (1.5, IndexError,
+                "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got float)"),
             ("a", TypeError, "new(): invalid data type 'str'"),
             (L([1.5]), IndexError, "tensors used as indices must be long, int, byte or bool tensors"),
-            ((L([0, 1]), L([0, 1, 2])), IndexError, "shape mismatch: indexing tensors could not be broadcast together with shapes [2], [3]")):
+            ((L([0, 1]), L([0, 1, 2])), IndexError,
+                "shape mismatch: indexing tensors could not be broadcast together with shapes [2], [3]")):
         with pytest.raises(kind) as caught:
             x[key]
         assert str(caught.value) == text
@@ -189,9 +197,11 @@ def test_assignment_errors_leave_the_tensor_alone():
     """A value that does not fit, or is no number, raises torch's error before anything is written."""
     x = numbers(2, 3)
     for key, value, kind, text in (
-            (0, L([1.0, 2.0]), RuntimeError, "The expanded size of the tensor (3) must match the existing size (2) at non-singleton dimension 0.  "
+            (0, L([1.0, 2.0]), RuntimeError,
+                "The expanded size of the tensor (3) must match the existing size (2) at non-singleton dimension 0.  "
              "Target sizes: [3].  Tensor sizes: [2]"),
-            (L([0, 1]), L([1.0, 2.0]), RuntimeError, "shape mismatch: value tensor of shape [2] cannot be broadcast to indexing result of shape [2, 3]"),
+            (L([0, 1]), L([1.0, 2.0]), RuntimeError,
+                "shape mismatch: value tensor of shape [2] cannot be broadcast to indexing result of shape [2, 3]"),
             (0, [1, 2, 3], TypeError, "can't assign a list to a torch.FloatTensor"),
             (9, 1, IndexError, "index 9 is out of bounds for dimension 0 with size 2"),
             ((0, L([7])), 1, IndexError, "index 7 is out of bounds for dimension 0 with size 3")):
@@ -261,7 +271,8 @@ def test_assignment_through_a_view_reaches_the_base():
 def test_leaves_and_their_views_may_not_be_written():
     """Writing a leaf that requires a gradient, or a view of it, raises; under no_grad it is allowed."""
     x = nt.zeros(2, 2, requires_grad=True)
-    with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad is being used in an in-place operation"):
+    with pytest.raises(RuntimeError,
+        match="a view of a leaf Variable that requires grad is being used in an in-place operation"):
         x[0] = 1
     with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used in an in-place operation"):
         x[L([0])] = 1
@@ -283,9 +294,12 @@ def test_writes_count_versions():
 
 # ---- in place, aliasing, dtypes ----------------------------------------------------------------------------------------------
 
-IN_PLACE = [("scatter_", (1, L([[0], [2]]), L([[7.0], [8.0]]))), ("scatter_add_", (0, L([[1, 1, 1]]), nt.ones(1, 3))), ("index_add_", (0, L([1, 1]), nt.ones(2, 3))),
-            ("index_copy_", (1, L([0]), nt.ones(2, 1))), ("index_fill_", (0, L([-1]), 3.0)), ("masked_fill_", (L([True, False, True]), -1.0)),
-            ("masked_scatter_", (L([[True, False, True]]), nt.ones(4))), ("put_", (L([0, -1]), L([5.0, 6.0]))), ("index_put_", ((L([0, 0]),), nt.ones(2, 3), True)),
+IN_PLACE = [("scatter_", (1, L([[0], [2]]), L([[7.0], [8.0]]))), ("scatter_add_", (0, L([[1, 1, 1]]), nt.ones(1, 3))),
+    ("index_add_", (0, L([1, 1]), nt.ones(2, 3))),
+            ("index_copy_", (1, L([0]), nt.ones(2, 1))), ("index_fill_", (0, L([-1]), 3.0)), ("masked_fill_", (L([True,
+                False, True]), -1.0)),
+            ("masked_scatter_", (L([[True, False, True]]), nt.ones(4))), ("put_", (L([0, -1]), L([5.0, 6.0]))),
+                ("index_put_", ((L([0, 0]),), nt.ones(2, 3), True)),
             ("scatter_reduce_", (0, L([[1, 0, 1]]), nt.ones(1, 3) * 9, "amax"))]
 
 
@@ -319,7 +333,8 @@ def test_sources_that_alias_the_target():
     assert x.tolist() == [0, 0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64",
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32",
+    "float64", "complex64",
                                    "complex128"])
 def test_every_dtype_moves(dtype):
     """Gather, scatter, select, mask and flip keep every dtype's values."""
@@ -327,8 +342,10 @@ def test_every_dtype_moves(dtype):
     x = nt.arange(6).reshape(2, 3).to(dtype)
     i = L([[2, 0, 1], [1, 1, 0]])
     places = nt.arange(6).reshape(2, 3)
-    for f in (lambda t: t.gather(1, i), lambda t: t.flip(1), lambda t: t[L([1, 0])], lambda t: t.index_select(1, L([2, 2])), lambda t: t[places > 2],
-              lambda t: t.take(L([5, 0])), lambda t: t.scatter(1, i[:, :1], t[:, :1]), lambda t: t.roll(1, 1), lambda t: nt.cat([t, t], 1), lambda t: t.tril()):
+    for f in (lambda t: t.gather(1, i), lambda t: t.flip(1), lambda t: t[L([1, 0])], lambda t: t.index_select(1, L([2, 2])),
+            lambda t: t[places > 2],
+              lambda t: t.take(L([5, 0])), lambda t: t.scatter(1, i[:, :1], t[:, :1]), lambda t: t.roll(1, 1),
+                  lambda t: nt.cat([t, t], 1), lambda t: t.tril()):
         assert f(x).dtype is dtype
         assert f(x).tolist() == f(places).to(dtype).tolist()
 
@@ -391,7 +408,8 @@ print(h.hexdigest())
 def test_results_do_not_depend_on_the_number_of_threads():
     """Sums by index, scans and sorts are the same to the bit with 1, 2 and 3 threads."""
     env = {**os.environ, "NUMTORCH_THREADS": "3", "NUMBA_NUM_THREADS": "3"}
-    found = {subprocess.run([sys.executable, "-c", CODE.format(n, n)], capture_output=True, text=True, check=True, env=env).stdout for n in (1, 2, 3)}
+    found = {subprocess.run([sys.executable, "-c", CODE.format(n, n)], capture_output=True, text=True, check=True,
+        env=env).stdout for n in (1, 2, 3)}
     assert len(found) == 1
 
 

@@ -21,7 +21,8 @@ def random(*shape, dtype=nt.float64, seed=0, complex_=False):
 
 
 def close(a, b, tol=1e-9):
-    np.testing.assert_allclose(np.array(a.detach().tolist()), np.array(b.detach().tolist()) if isinstance(b, nt.Tensor) else b, rtol=tol, atol=tol)
+    np.testing.assert_allclose(np.array(a.detach().tolist()), np.array(b.detach().tolist()) if isinstance(b,
+        nt.Tensor) else b, rtol=tol, atol=tol)
 
 
 SHAPES = [(4, 4), (2, 3, 5, 5)]
@@ -83,12 +84,18 @@ def test_singular_matrices_name_the_place():
     low = nt.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [0.0, 1.0, 1.0]])
     assert issubclass(la.LinAlgError, RuntimeError)
     for call, text in (
-            (lambda: la.inv(low), "linalg.inv: The diagonal element 3 is zero, the inversion could not be completed because the input matrix is singular."),
+            (lambda: la.inv(low),
+                "linalg.inv: The diagonal element 3 is zero, the inversion could not be completed because the input matrix is "
+                "singular."),
             (lambda: la.inv(nt.stack([ok, zero])), "linalg.inv: (Batch element 1): The diagonal element 1 is zero"),
-            (lambda: la.solve(nt.stack([ok, zero]), ok), "torch.linalg.solve: (Batch element 1): The solver failed because the input matrix is singular."),
-            (lambda: la.cholesky(nt.stack([ok, ok * nt.tensor([1.0, -1.0, 1.0])])), "linalg.cholesky: (Batch element 1): The factorization could not be "
+            (lambda: la.solve(nt.stack([ok, zero]), ok),
+                "torch.linalg.solve: (Batch element 1): The solver failed because the input matrix is singular."),
+            (lambda: la.cholesky(nt.stack([ok, ok * nt.tensor([1.0, -1.0, 1.0])])),
+                "linalg.cholesky: (Batch element 1): The factorization could not be "
              "completed because the input is not positive-definite (the leading minor of order 2 is not positive-definite)."),
-            (lambda: nt.cholesky(-ok), "cholesky: The factorization could not be completed because the input is not positive-definite (the leading minor of "
+            (lambda: nt.cholesky(-ok),
+                "cholesky: The factorization could not be completed because the input is not positive-definite (the leading "
+                "minor of "
              "order 1 is not positive-definite).")):
         with pytest.raises(la.LinAlgError) as caught:
             call()
@@ -115,7 +122,8 @@ def test_determinant_of_singular_matrices():
 
 
 def test_least_squares():
-    """lstsq solves over- and underdetermined and rank-deficient systems by the shortest minimiser; residuals and rank are right."""
+    """lstsq solves over- and underdetermined and rank-deficient systems by the shortest minimiser; residuals and rank are
+    right."""
     A, B = random(6, 3), random(6, 2, seed=1)
     found = la.lstsq(A, B, driver="gelsd")
     want = np.linalg.lstsq(A.numpy(), B.numpy(), rcond=None)
@@ -215,10 +223,14 @@ def test_cdist_of_equal_points():
 def test_named_results():
     """Results have torch's names and fields."""
     A = nt.eye(2)
-    for found, name, fields in ((la.svd(A), "linalg_svd", "U S Vh"), (nt.svd(A), "svd", "U S V"), (la.qr(A), "linalg_qr", "Q R"), (nt.qr(A), "qr", "Q R"),
-                                (la.eigh(A), "linalg_eigh", "eigenvalues eigenvectors"), (la.eig(A), "linalg_eig", "eigenvalues eigenvectors"),
-                                (la.slogdet(A), "linalg_slogdet", "sign logabsdet"), (nt.slogdet(A), "slogdet", "sign logabsdet"),
-                                (la.lstsq(A, A), "linalg_lstsq", "solution residuals rank singular_values"), (la.inv_ex(A), "linalg_inv_ex", "inverse info"),
+    for found, name, fields in ((la.svd(A), "linalg_svd", "U S Vh"), (nt.svd(A), "svd", "U S V"), (la.qr(A), "linalg_qr",
+            "Q R"), (nt.qr(A), "qr", "Q R"),
+                                (la.eigh(A), "linalg_eigh", "eigenvalues eigenvectors"), (la.eig(A), "linalg_eig",
+                                    "eigenvalues eigenvectors"),
+                                (la.slogdet(A), "linalg_slogdet", "sign logabsdet"), (nt.slogdet(A), "slogdet",
+                                    "sign logabsdet"),
+                                (la.lstsq(A, A), "linalg_lstsq", "solution residuals rank singular_values"), (la.inv_ex(A),
+                                    "linalg_inv_ex", "inverse info"),
                                 (la.cholesky_ex(A), "linalg_cholesky_ex", "L info"),
                                 (nt.triangular_solve(A, A), "triangular_solve", "solution cloned_coefficient")):
         assert type(found).__name__ == name and " ".join(type(found)._fields) == fields
@@ -229,8 +241,10 @@ def test_empty_matrices():
     E = nt.zeros(0, 0)
     assert la.det(E).item() == 1 and la.inv(E).shape == (0, 0) and la.cholesky(E).shape == (0, 0)
     assert la.solve(nt.zeros(0, 3, 3), nt.zeros(0, 3, 2)).shape == (0, 3, 2) and la.svdvals(nt.zeros(0, 2, 3)).shape == (0, 2)
-    assert la.pinv(nt.zeros(3, 0)).shape == (0, 3) and la.matrix_rank(nt.zeros(2, 0)).item() == 0 and nt.matrix_exp(E).shape == (0, 0)
-    assert nt.cdist(nt.zeros(0, 3), nt.zeros(2, 3)).shape == (0, 2) and nt.cdist(nt.zeros(2, 0), nt.zeros(3, 0)).tolist() == [[0.0] * 3] * 2
+    assert la.pinv(nt.zeros(3, 0)).shape == (0, 3) and la.matrix_rank(nt.zeros(2,
+        0)).item() == 0 and nt.matrix_exp(E).shape == (0, 0)
+    assert nt.cdist(nt.zeros(0, 3), nt.zeros(2, 3)).shape == (0, 2) and nt.cdist(nt.zeros(2, 0), nt.zeros(3,
+        0)).tolist() == [[0.0] * 3] * 2
 
 
 def test_what_is_not_built_names_the_way_out():
@@ -247,5 +261,6 @@ def test_dtypes_that_lapack_does_not_know():
         la.det(nt.eye(2, dtype=nt.int64))
     with pytest.raises(NotImplementedError, match="\"linalg_eigh_cpu\" not implemented for 'Long'"):
         la.eigh(nt.eye(2, dtype=nt.int64))
-    with pytest.raises(RuntimeError, match="Expected A and B to have the same dtype, but found A of type Float and B of type Double"):
+    with pytest.raises(RuntimeError,
+        match="Expected A and B to have the same dtype, but found A of type Float and B of type Double"):
         la.solve(nt.eye(2), nt.ones(2, dtype=nt.float64))

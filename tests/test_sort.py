@@ -87,7 +87,8 @@ def test_order_statistics(dtype):
 
 
 @settings(max_examples=100, deadline=None)
-@given(hnp.arrays(np.float32, hnp.array_shapes(max_dims=3, max_side=6), elements=st.floats(-3, 3, width=16) | st.just(NAN)), st.data())
+@given(hnp.arrays(np.float32, hnp.array_shapes(max_dims=3, max_side=6), elements=st.floats(-3, 3, width=16) | st.just(NAN)),
+    st.data())
 def test_any_dim(a, data):
     """sort, argsort, topk and the scans along any dim equal NumPy's."""
     dim = data.draw(st.integers(-a.ndim, a.ndim - 1))
@@ -129,7 +130,8 @@ def test_return_types():
 def test_unique_of_narrow_and_wide_integers():
     """Counting (narrow range) and sorting (wide range) give the same unique values, inverse and counts."""
     r = np.random.default_rng(0)
-    for x in (r.integers(-5, 5, 1000), r.integers(-5, 5, (10, 100)) * 10**12, r.integers(-128, 128, 500).astype(np.int8), r.integers(0, 2, 50) > 0):
+    for x in (r.integers(-5, 5, 1000), r.integers(-5, 5, (10, 100)) * 10**12, r.integers(-128, 128, 500).astype(np.int8),
+            r.integers(0, 2, 50) > 0):
         want = np.unique(x, return_inverse=True, return_counts=True)
         got = nt.unique(nt.from_numpy(x), return_inverse=True, return_counts=True)
         for a, b in zip(got, want):

@@ -39,7 +39,8 @@ def check_matrix(name, A, what="A", square=False):
 def check_same_dtype(name, A, B):
     """Raises torch's error unless both have one dtype."""
     if A._a.dtype != B._a.dtype:
-        raise RuntimeError(f"{name}: Expected A and B to have the same dtype, but found A of type {type_name(A.dtype)} and B of "
+        raise RuntimeError(f"{name}: Expected A and B to have the same dtype, but found A of type {type_name(A.dtype)} and B "
+                           f"of "
                            f"type {type_name(B.dtype)} instead")
 
 
@@ -257,7 +258,8 @@ def pinv(A, *, atol=None, rtol=None, hermitian=False):
     """
     a = A._a
     if a.ndim < 2 or a.dtype not in _LINALG_DTYPES:
-        raise RuntimeError(f"linalg.pinv({type_name(A.dtype)}{{{list(a.shape)}}}): expected a tensor with 2 or more dimensions of "
+        raise RuntimeError(f"linalg.pinv({type_name(A.dtype)}{{{list(a.shape)}}}): expected a tensor with 2 or more "
+                           f"dimensions of "
                            "float, double, cfloat or cdouble types")
     if not a.size:
         return record(np.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype), linalg_pinv_backward, (A,), (OUT, A))

@@ -51,7 +51,8 @@ def svd(A, full_matrices=True, *, driver=None):
     tensor([2., 1.])
     """
     if driver is not None:
-        raise RuntimeError("torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend.")
+        raise RuntimeError("torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER "
+                           "backend.")
     return _svd_type(_svd(A, full_matrices))
 
 
@@ -63,7 +64,8 @@ def _svd(A, full_matrices):
 
 
 def linalg_svd_backward(node, gU, gS, gVh):
-    """Gradient of svd: U [(skew(U^H gU) / E) S + S (skew(V^H gV) / E) + gS] V^H, and what lies outside the spaces of U and V."""
+    """Gradient of svd: U [(skew(U^H gU) / E) S + S (skew(V^H gV) / E) + gS] V^H, and what lies outside the spaces of U and
+    V."""
     U, S, Vh = node.saved_tensors
     m, n, k = U._a.shape[-2], Vh._a.shape[-1], S._a.shape[-1]
     if gU is None and gS is None and gVh is None:
@@ -185,7 +187,8 @@ def qr(A, mode="reduced"):
 def _qr(A, mode):
     a = check_matrix("linalg.qr", A)
     if mode not in ("reduced", "complete", "r"):
-        raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'")
+        raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or "
+                           f"'complete'")
     if mode == "r":
         return record((np.empty(0, a.dtype), np.linalg.qr(a, "r")), linalg_qr_backward, (A,), ((OUT, 0), (OUT, 1)), mode=mode)
     q, r = np.linalg.qr(a, mode)

@@ -88,7 +88,8 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
     if not all(a.shape[d] for d in dims) and (p < 0 or p == math.inf):
         what = "inf" if p == math.inf else "-inf" if p == -math.inf else f"{p:g}"
         if dim is None:
-            raise RuntimeError(f"linalg.vector_norm cannot compute the {what} norm on an empty tensor because the operation does "
+            raise RuntimeError(f"linalg.vector_norm cannot compute the {what} norm on an empty tensor because the operation "
+                               f"does "
                                "not have an identity")
         d = next(d for d in dims if not a.shape[d])
         raise RuntimeError(f"linalg.vector_norm cannot compute the {what} norm on the dimension {d} because this dimension is "

@@ -102,7 +102,8 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
     check_same_dtype(name, A, B)
     if a.shape[-1] != b.shape[-2 if left else -1]:
         equation = "AX = B" if left else "XA = B"
-        raise RuntimeError(f"{name}: Incompatible shapes of A and B for the equation {equation} ({a.shape[-2]}x{a.shape[-1]} and "
+        raise RuntimeError(f"{name}: Incompatible shapes of A and B for the equation {equation} ({a.shape[-2]}x{a.shape[-1]} "
+                           f"and "
                            f"{b.shape[-2]}x{b.shape[-1]})")
     if not left:
         return solve_triangular(A.mT, B.mT, upper=not upper, unitriangular=unitriangular).mT
@@ -244,7 +245,7 @@ def cholesky_inverse(L, upper=False):
     return cholesky_solve(eye(L._a.shape[-1], dtype=L.dtype), L, upper)
 
 
-# ---- least squares ------------------------------------------------------------------------------------------------------------
+# ---- least squares ---------------------------------------------------------------------------------------------------------
 
 _lstsq = return_type("linalg_lstsq", "solution residuals rank singular_values")
 

@@ -34,7 +34,8 @@ def tensor_split(input, indices_or_sections, dim=0):
     n = a.shape[dim]
     if isinstance(cuts, Tensor):
         if cuts._a.dtype != np.int64 or cuts._a.ndim > 1:
-            raise RuntimeError("tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional long "
+            raise RuntimeError("tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional "
+                               "long "
                                "tensor")
         cuts = cuts._a.tolist()
     if isinstance(cuts, int):
@@ -52,7 +53,8 @@ def _split_along(name, least, dim, input, sections):
         raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {a.ndim} "
                            "dimensions!")
     if isinstance(sections, int) and (sections <= 0 or a.shape[dim] % sections):
-        raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {a.shape[dim]} "
+        raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
+                           f"{a.shape[dim]} "
                            f"is not divisible by the split_size {sections}!")
     return tensor_split(input, sections, dim)
 
@@ -88,7 +90,8 @@ def _with_part(input, src, find, backward, **ctx):
     out = np.array(input._a, order="C")
     part = find(out)
     if part.shape != src._a.shape:
-        raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src._a.shape)}, slice size = "
+        raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src._a.shape)}, slice "
+                           f"size = "
                            f"{list(part.shape)}")
     part[...] = src._a
     return record(out, backward, (input, src), (), **ctx)

@@ -102,7 +102,8 @@ def _shift(x, dim, by, fill):
         return record(np.full((), fill, a.dtype), _shift_backward, (x,), (), dim=dim, by=by)
     out = np.empty_like(a, order="C")
     before = (slice(None),) * dim
-    out[before + (slice(1, None) if by > 0 else slice(None, -1),)] = a[before + (slice(None, -1) if by > 0 else slice(1, None),)]
+    out[before + (slice(1, None) if by > 0 else slice(None, -1),)] = a[before + (slice(None, -1) if by > 0 else slice(1,
+        None),)]
     if a.shape[dim]:
         out[before + (0 if by > 0 else -1,)] = fill
     return record(out, _shift_backward, (x,), (), dim=dim, by=by)

@@ -82,12 +82,14 @@ def _assign(target, value):
 
 def _cannot_expand(shape, target):
     if len(shape) > len(target):
-        return RuntimeError(f"The number of sizes provided ({len(target)}) must be greater or equal to the number of dimensions "
+        return RuntimeError(f"The number of sizes provided ({len(target)}) must be greater or equal to the number of "
+                            f"dimensions "
                             f"in the tensor ({len(shape)})")
     extra = len(target) - len(shape)
     for d in range(len(shape) - 1, -1, -1):
         if shape[d] != 1 and shape[d] != target[extra + d]:
-            return RuntimeError(f"The expanded size of the tensor ({target[extra + d]}) must match the existing size ({shape[d]}) "
+            return RuntimeError(f"The expanded size of the tensor ({target[extra + d]}) must match the existing size "
+                                f"({shape[d]}) "
                                 f"at non-singleton dimension {extra + d}.  Target sizes: {list(target)}.  Tensor sizes: "
                                 f"{list(shape)}")
     raise AssertionError(f"{shape} expands to {target}")

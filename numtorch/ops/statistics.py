@@ -131,7 +131,8 @@ def histogram(input, bins, *, range=None, weight=None, density=False):
         if range is not None:
             raise TypeError("histogram() got both edges and a range")
         if bins._a.dtype != a.dtype:
-            raise RuntimeError("torch.histogram(): input tensor and bins tensor should have the same dtype, but got input dtype "
+            raise RuntimeError("torch.histogram(): input tensor and bins tensor should have the same dtype, but got input "
+                               "dtype "
                                f"{type_name(input.dtype)} and bins dtype {type_name(bins.dtype)}")
         edges = bins._a
     else:
