@@ -11,7 +11,7 @@ globals().update({name: OPS[name].fn for name in (
 for _module in (_activations, _attention, _distances):
     globals().update({name: fn for name, fn in vars(_module).items() if getattr(fn, "__module__", None) == _module.__name__
                       and not name.startswith("_")})
-rrelu_ = _activations.rrelu_
+rrelu_, _canonical_mask = _activations.rrelu_, _attention._canonical_mask
 native_channel_shuffle = OPS["nn.functional.channel_shuffle"].fn
 
 
