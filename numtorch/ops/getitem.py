@@ -104,8 +104,7 @@ def out_of_bounds(a, key):
     """The IndexError of a basic key without None and Ellipsis in it."""
     if not a.ndim and len(key) == 1:
         return IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
-                          "convert "
-                          "a 0-dim tensor to a number")
+                          "convert a 0-dim tensor to a number")
     if len(key) > a.ndim:
         return IndexError(f"too many indices for tensor of dimension {a.ndim}")
     for d, (k, n) in enumerate(zip(key, a.shape)):
@@ -209,8 +208,7 @@ def _item(k):
         if isinstance(k, str):
             raise TypeError("new(): invalid data type 'str'")
         raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
-                         "(got "
-                         f"{kind.__name__})")
+                         f"(got {kind.__name__})")
     if k.dtype == np.uint8:
         warnings.warn("indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.", UserWarning,
                       stacklevel=4)

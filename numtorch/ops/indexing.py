@@ -171,8 +171,7 @@ def _check_shapes(name, input, dim, index, src=None):
                 bad = 0
         if bad >= 0:
             raise RuntimeError(f"Expected index {list(want)} to be no larger than self {list(shape)} apart from dimension "
-                               f"{dim} "
-                               f"and to be no larger size than src {list(src._a.shape)}")
+                               f"{dim} and to be no larger size than src {list(src._a.shape)}")
     return dim
 
 

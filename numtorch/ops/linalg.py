@@ -40,8 +40,7 @@ def check_same_dtype(name, A, B):
     """Raises torch's error unless both have one dtype."""
     if A._a.dtype != B._a.dtype:
         raise RuntimeError(f"{name}: Expected A and B to have the same dtype, but found A of type {type_name(A.dtype)} and B "
-                           f"of "
-                           f"type {type_name(B.dtype)} instead")
+                           f"of type {type_name(B.dtype)} instead")
 
 
 def _first_zero_pivot(a):
@@ -259,8 +258,7 @@ def pinv(A, *, atol=None, rtol=None, hermitian=False):
     a = A._a
     if a.ndim < 2 or a.dtype not in _LINALG_DTYPES:
         raise RuntimeError(f"linalg.pinv({type_name(A.dtype)}{{{list(a.shape)}}}): expected a tensor with 2 or more "
-                           f"dimensions of "
-                           "float, double, cfloat or cdouble types")
+                           f"dimensions of float, double, cfloat or cdouble types")
     if not a.size:
         return record(np.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype), linalg_pinv_backward, (A,), (OUT, A))
     if hermitian:

@@ -64,8 +64,7 @@ def _svd(A, full_matrices):
 
 
 def linalg_svd_backward(node, gU, gS, gVh):
-    """Gradient of svd: U [(skew(U^H gU) / E) S + S (skew(V^H gV) / E) + gS] V^H, and what lies outside the spaces of U and
-    V."""
+    """Gradient of svd: U [(skew(U^H gU) / E) S + S (skew(V^H gV) / E) + gS] V^H, and what lies outside their spaces."""
     U, S, Vh = node.saved_tensors
     m, n, k = U._a.shape[-2], Vh._a.shape[-1], S._a.shape[-1]
     if gU is None and gS is None and gVh is None:

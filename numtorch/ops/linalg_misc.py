@@ -209,8 +209,7 @@ def tensorinv(A, ind=2):
     first, last = A._a.shape[:ind], A._a.shape[ind:]
     if shapes.numel(first) != shapes.numel(last):
         raise RuntimeError(f"Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but "
-                           f"got "
-                           f"{shapes.numel(last)} != {shapes.numel(first)}")
+                           f"got {shapes.numel(last)} != {shapes.numel(first)}")
     n = shapes.numel(first)
     return inv(A.reshape(n, n)).reshape((*last, *first))
 
@@ -274,8 +273,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
                                f"dimensions")
         if w._a.dtype.kind not in kinds:
             raise RuntimeError(f"cov(): expected {name} to have {'integral' if kinds == 'iu' else 'floating point'} dtype but "
-                               f"got "
-                               f"{name} with {w._a.dtype} dtype")
+                               f"got {name} with {w._a.dtype} dtype")
         if w._a.size != n:
             raise RuntimeError(f"cov(): expected {name} to have the same numel as there are observations in the input but got "
                                f"{w._a.size} != {n}")

@@ -89,8 +89,7 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
         what = "inf" if p == math.inf else "-inf" if p == -math.inf else f"{p:g}"
         if dim is None:
             raise RuntimeError(f"linalg.vector_norm cannot compute the {what} norm on an empty tensor because the operation "
-                               f"does "
-                               "not have an identity")
+                               f"does not have an identity")
         d = next(d for d in dims if not a.shape[d])
         raise RuntimeError(f"linalg.vector_norm cannot compute the {what} norm on the dimension {d} because this dimension is "
                            "empty and the operation does not have an identity")

@@ -103,8 +103,7 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
     if a.shape[-1] != b.shape[-2 if left else -1]:
         equation = "AX = B" if left else "XA = B"
         raise RuntimeError(f"{name}: Incompatible shapes of A and B for the equation {equation} ({a.shape[-2]}x{a.shape[-1]} "
-                           f"and "
-                           f"{b.shape[-2]}x{b.shape[-1]})")
+                           f"and {b.shape[-2]}x{b.shape[-1]})")
     if not left:
         return solve_triangular(A.mT, B.mT, upper=not upper, unitriangular=unitriangular).mT
     batch = shapes.broadcast_shapes(a.shape[:-2], b.shape[:-2])

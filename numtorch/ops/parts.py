@@ -35,8 +35,7 @@ def tensor_split(input, indices_or_sections, dim=0):
     if isinstance(cuts, Tensor):
         if cuts._a.dtype != np.int64 or cuts._a.ndim > 1:
             raise RuntimeError("tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional "
-                               "long "
-                               "tensor")
+                               "long tensor")
         cuts = cuts._a.tolist()
     if isinstance(cuts, int):
         if cuts <= 0:
@@ -54,8 +53,7 @@ def _split_along(name, least, dim, input, sections):
                            "dimensions!")
     if isinstance(sections, int) and (sections <= 0 or a.shape[dim] % sections):
         raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
-                           f"{a.shape[dim]} "
-                           f"is not divisible by the split_size {sections}!")
+                           f"{a.shape[dim]} is not divisible by the split_size {sections}!")
     return tensor_split(input, sections, dim)
 
 
@@ -91,8 +89,7 @@ def _with_part(input, src, find, backward, **ctx):
     part = find(out)
     if part.shape != src._a.shape:
         raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src._a.shape)}, slice "
-                           f"size = "
-                           f"{list(part.shape)}")
+                           f"size = {list(part.shape)}")
     part[...] = src._a
     return record(out, backward, (input, src), (), **ctx)
 

@@ -210,8 +210,7 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
             raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
         if side == "left" and right:
             raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites, got side of left while right "
-                               "was "
-                               "True")
+                               "was True")
         right = side == "right"
     edges = sorted_sequence._a
     values = input._a if isinstance(input, Tensor) else np.array(input, edges.dtype if isinstance(input, int) else np.float64)
@@ -219,8 +218,7 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
         raise RuntimeError("torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension")
     if not values.ndim and edges.ndim > 1:
         raise RuntimeError("torch.searchsorted(): input value can be a scalar only when boundaries tensor dimension is 1, but "
-                           "we "
-                           f"got boundaries tensor dim({edges.ndim}) and input value's dim(0) numel(1)")
+                           f"we got boundaries tensor dim({edges.ndim}) and input value's dim(0) numel(1)")
     if edges.ndim > 1 and edges.shape[:-1] != values.shape[:-1]:
         raise RuntimeError("torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
                            "boundaries tensor and input value tensor must match, but we got boundaries tensor "

@@ -83,8 +83,7 @@ def _assign(target, value):
 def _cannot_expand(shape, target):
     if len(shape) > len(target):
         return RuntimeError(f"The number of sizes provided ({len(target)}) must be greater or equal to the number of "
-                            f"dimensions "
-                            f"in the tensor ({len(shape)})")
+                            f"dimensions in the tensor ({len(shape)})")
     extra = len(target) - len(shape)
     for d in range(len(shape) - 1, -1, -1):
         if shape[d] != 1 and shape[d] != target[extra + d]:

@@ -132,8 +132,7 @@ def histogram(input, bins, *, range=None, weight=None, density=False):
             raise TypeError("histogram() got both edges and a range")
         if bins._a.dtype != a.dtype:
             raise RuntimeError("torch.histogram(): input tensor and bins tensor should have the same dtype, but got input "
-                               "dtype "
-                               f"{type_name(input.dtype)} and bins dtype {type_name(bins.dtype)}")
+                               f"dtype {type_name(input.dtype)} and bins dtype {type_name(bins.dtype)}")
         edges = bins._a
     else:
         if bins <= 0:
