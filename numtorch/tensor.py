@@ -3,6 +3,7 @@
 What a fresh tensor does not deviate in lives on the class, so that making one costs two attribute writes. Methods that are
 operations are attached by ``op.op`` when ``numtorch.ops`` is imported; this file holds what concerns the object itself.
 """
+import math
 import weakref
 
 import numpy as np
@@ -130,7 +131,11 @@ class Tensor:
 
     def stride(self, dim=None):
         """Elements between neighbours, for each dimension or for ``dim``."""
-        strides = tuple(s // self._a.itemsize for s in self._a.strides)
+        if self._a.size:
+            strides = tuple(s // self._a.itemsize for s in self._a.strides)
+        else:                                           # NumPy gives zeros, torch those of a contiguous tensor
+            sizes = [max(n, 1) for n in self._a.shape]
+            strides = tuple(math.prod(sizes[i + 1:]) for i in range(len(sizes)))
         return strides if dim is None else strides[dim]
 
     def storage_offset(self):
