@@ -4,8 +4,8 @@ import pytest
 import numtorch
 
 # the losses of torch 2.13.0, CPU build, every fifth step; the test below makes them anew where torch is installed
-RECORDED = [2.311272, 2.307671, 2.296665, 2.307701, 2.301639,
-            2.283063, 2.292547, 2.272137, 2.265444, 2.289642]
+RECORDED = [2.311272, 2.306324, 2.298426, 2.310773, 2.316423,
+            2.300266, 2.29966, 2.308404, 2.291884, 2.293812]
 
 
 def losses(torch):
@@ -28,7 +28,7 @@ def losses(torch):
     images, targets = torch.randn(200, 1, 28, 28), torch.randint(0, 10, (200,))
     net = LeNet()
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, targets), batch_size=20, shuffle=True)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-4)
     found = []
     for _ in range(5):
         for x, t in loader:
