@@ -409,22 +409,27 @@ def bits_of(x):
     return x.view(word), kind
 
 
+def run(kernel, x):
+    """The twin to run on the rows of x: one row is one task, for which threads would only be woken."""
+    return kernel.serial if len(x) == 1 else kernel
+
+
 def argsort(x, descending, values, index):
     """values, index = every row of x (m, n) sorted, stable, nan greatest; any real dtype, all C-contiguous."""
     bits, kind = bits_of(x)
     if x.shape[1] == 0:
         return
     if bits.dtype == np.uint64:
-        argsort64(bits, kind, descending, index)
+        run(argsort64, x)(bits, kind, descending, index)
         gather_rows(index, raw(x), raw(values))
         return
     if x.shape[1] <= TINY:
-        sort_short(bits, kind, descending, raw(x), raw(values), index)
+        run(sort_short, x)(bits, kind, descending, raw(x), raw(values), index)
         return
     words = np.empty(x.shape, np.uint64)
-    pack(bits, kind, descending, words)
+    run(pack, x)(bits, kind, descending, words)
     if x.shape[1] <= SHORT:
         words.sort(axis=1)
     else:
-        radix_sort(words)
-    unpack(words, raw(x), raw(values), index)
+        run(radix_sort, x)(words)
+    run(unpack, x)(words, raw(x), raw(values), index)

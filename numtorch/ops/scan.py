@@ -32,8 +32,13 @@ def _scan(kernel, a, dim, start, *flags):
         x = x.astype(np.int64)
     out = np.empty_like(x)
     if x.size:
-        kernel(x, start, *flags, out)
+        _run(kernel, x)(x, start, *flags, out)
     return out.reshape(a.shape).astype(a.dtype, copy=False)
+
+
+def _run(kernel, x):
+    """The twin to run on x (outer, n, inner): one row is one task, for which threads would only be woken."""
+    return kernel.serial if x.shape[0] == 1 == x.shape[2] else kernel
 
 
 # ---- sums and products -------------------------------------------------------------------------------------------------------
@@ -119,7 +124,7 @@ def _recurrence(a, b, dim, reverse):
     x, y = fold(_wide(a._a), dim), fold(_wide(b._a), dim)
     out = np.empty_like(y)
     if y.size:
-        K.scan.recurrence(np.ascontiguousarray(x), y, _ZERO.get(y.dtype.kind, 0.0), reverse, out)
+        _run(K.scan.recurrence, y)(np.ascontiguousarray(x), y, _ZERO.get(y.dtype.kind, 0.0), reverse, out)
     out = out.reshape(b._a.shape).astype(b._a.dtype, copy=False)
     return record(out, _recurrence_backward, (a, b), (a, OUT), dim=dim, reverse=reverse)
 
@@ -146,7 +151,7 @@ def _extreme(name, input, dim, largest, backward, result):
     x = x.astype(np.int64) if x.dtype.kind in "biu" else x
     values, index = np.empty_like(x), np.empty(x.shape, np.int64)
     if x.size:
-        K.scan.cumulative_extreme(x, largest, values, index)
+        _run(K.scan.cumulative_extreme, x)(x, largest, values, index)
     index = wrap(index.reshape(a.shape))
     values = values.reshape(a.shape).astype(a.dtype, copy=False)
     return result((record(values, backward, (input,), (index,), dim=dim, shape=a.shape), index))
@@ -220,7 +225,7 @@ def logcumsumexp(input, dim):
     x = fold(_wide(a), dim)
     out = np.empty_like(x)
     if x.size:
-        K.scan.logcumsumexp(x, False, out)
+        _run(K.scan.logcumsumexp, x)(x, False, out)
     out = out.reshape(a.shape).astype(a.dtype, copy=False)
     return record(out, logcumsumexp_backward, (input,), (input, OUT), dim=dim)
 

@@ -144,7 +144,8 @@ def topk(input, k, dim=None, largest=True, sorted=True):
     if k * 8 <= n and k and m:
         index = np.empty((m, k), np.int64)
         bits, kind = K.sort.bits_of(x)
-        (K.sort.topk32 if bits.dtype == np.uint32 else K.sort.topk64)(bits, kind, bool(largest), index)
+        kernel = K.sort.topk32 if bits.dtype == np.uint32 else K.sort.topk64
+        K.sort.run(kernel, x)(bits, kind, bool(largest), index)
         values, raw = np.empty((m, k), x.dtype), K.indexing.raw
         K.indexing.gather_rows(index, raw(x), raw(values))
     else:
@@ -174,7 +175,7 @@ def _order_statistic(x, k):
     view = view.astype(np.int8) if view.dtype == np.bool_ else view
     values = np.ascontiguousarray(np.partition(view, k, axis=1)[:, k]) if x.size else np.empty(len(x), view.dtype)
     index = np.empty(len(x), np.int64)
-    K.sort.first_equal(view, values, index)
+    K.sort.run(K.sort.first_equal, view)(view, values, index)
     return values.astype(x.dtype, copy=False), index
 
 
@@ -341,7 +342,7 @@ def mode(input, dim=-1, keepdim=False):
     values, index = np.empty(len(x), wide.dtype), np.empty(len(x), np.int64)
     if x.size:
         K.sort.argsort(wide, False, ordered, order)
-        K.sort.mode(wide, order, values, index)
+        K.sort.run(K.sort.mode, wide)(wide, order, values, index)
     values, index = _keep(values.astype(x.dtype, copy=False), index, shape, dim, keepdim)
     return _mode(_picked(values, index, input, dim, mode_backward, keepdim=keepdim))
 
