@@ -12,10 +12,8 @@ import threading
 import numpy as np
 from numba import int64, prange, void
 
-from . import _cache, _jit, pointwise
+from . import _cache, _jit
 from ._memory import call
-
-GRAIN = 16384       # elements from which threads pay: 3 us to enter a parallel region on two cores
 
 _loops = {}         # (formula, dtypes) -> address
 _alive = []         # compiled callbacks, which own the machine code

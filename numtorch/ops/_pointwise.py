@@ -17,7 +17,7 @@ from ..op import INPLACE, OPS, OUT, Op, attach, needs_grad, put_out, refuse_infe
 from ..tensor import Tensor, edge_of, storage_of, wrap
 from .inplace import assign, check_writable, without_overlap
 
-GRAIN = 16384           # elements from which a kernel runs in threads (kernels/_pointwise.py)
+GRAIN = 1 << 17         # elements from which threads pay: waking one takes 10 us, 131,072 products 15 us
 _NUMBERS = (int, float, bool, complex, np.generic)
 _scalars = {}           # (value, class, type number) -> 0-dim tensor, for Python numbers beside tensors
 _globals = {"empty": np.empty, "Tensor": Tensor, "new": new, "mode": mode, "inference": inference_depth,
