@@ -12,7 +12,7 @@ import threading
 import numpy as np
 from numba import int64, prange, void
 
-from . import _cache, _jit
+from . import _cache, _jit, pointwise  # noqa: F401 - an edited formula must change the hash of this family
 from ._memory import call
 
 _loops = {}         # (formula, dtypes) -> address
