@@ -24,125 +24,162 @@ def _as_tuple(value):
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
-def _differentiable_outputs(result):
-    return tuple(o for o in _as_tuple(result) if isinstance(o, Tensor) and o._rg)
+def _differentiable(values):
+    return tuple(x for x in _as_tuple(values) if isinstance(x, Tensor) and x._rg)
 
 
-def _check_inputs(inputs, raise_exception):
-    found = False
+def _check_inputs(inputs):
+    if not _differentiable(inputs):
+        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of them have "
+                         "requires_grad=True.")
     for i, x in enumerate(inputs):
         if isinstance(x, Tensor) and x._rg:
-            found = True
             if x._a.dtype.name not in _DOUBLES:
-                warnings.warn(f"Input #{i} requires gradient and is not a double precision floating point or complex. This check "
-                              "will likely fail if all the inputs are not of double precision floating point or complex. ")
+                warnings.warn(f"Input #{i} requires gradient and is not a double precision floating point or complex. "
+                              "This check will likely fail if all the inputs are not of double precision floating point or "
+                              "complex. ", stacklevel=3)
             if x._a.size and any(s == 0 and n > 1 for s, n in zip(x._a.strides, x._a.shape)):
                 raise RuntimeError(f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are "
-                                   "non-overlapping to be able to compute the numerical gradients correctly. You should call "
-                                   ".contiguous on the input before passing it to gradcheck.")
-    if not found:
-        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have "
-                         "requires_grad=True.")
-    return found
+                                   "non-overlapping to be able to compute the numerical gradients correctly. You should "
+                                   "call .contiguous on the input before passing it to gradcheck.")
 
 
-def _evaluate(func, inputs):
-    """The differentiable outputs as flat float64 or complex128 copies."""
-    outs = _differentiable_outputs(func(*inputs))
-    return [o._a.astype(np.complex128 if o._a.dtype.kind == _COMPLEX else np.float64).reshape(-1) for o in outs]
+# ---- derivatives by differences ----------------------------------------------------------------------------------------
+
+def _values(func, inputs):
+    """The differentiable outputs as flat copies."""
+    return [o._a.reshape(-1).copy() for o in _differentiable(func(*inputs))]
 
 
-def _numeric(func, inputs, x, eps):
-    """For each output, its derivative by each element of ``x``: (inputs, outputs), by central differences.
+def _difference(func, inputs, x, change, eps):
+    """(f(x + change) - f(x - change)) / (2 eps) for each output; x is as before afterwards."""
+    kept = x._a.copy()
+    try:
+        x._a[...] = kept + change
+        plus = _values(func, inputs)
+        x._a[...] = kept - change
+        minus = _values(func, inputs)
+    finally:
+        x._a[...] = kept
+    with np.errstate(invalid="ignore"):
+        return [(p - m) / (2 * eps) for p, m in zip(plus, minus)]
 
-    For a complex ``x`` the two real derivatives are combined into conj Wirtinger form: d/d re + i d/d im.
+
+def _numeric(func, inputs, x, outputs, eps):
+    """For each output its derivatives by the elements of x, (elements of x, elements of the output).
+
+    For a complex x, those by its real parts and those by its imaginary parts.
     """
-    a = x._a
-    steps = (eps, 1j * eps) if a.dtype.kind == _COMPLEX else (eps,)
-    rows = []
-    for index in np.ndindex(a.shape):
-        kept, parts = a[index].copy(), []
-        for step in steps:
-            a[index] = kept + step
-            plus = _evaluate(func, inputs)
-            a[index] = kept - step
-            minus = _evaluate(func, inputs)
-            a[index] = kept
-            parts.append([(p - m) / (2 * eps) for p, m in zip(plus, minus)])
-        rows.append(parts)
-    sizes = [out.size for out in _evaluate(func, inputs)]
-    return [[np.array([row[k][o] for row in rows]).reshape(a.size, n) for k in range(len(steps))] for o, n in enumerate(sizes)]
+    units = (1.0, 1j) if x._a.dtype.kind == _COMPLEX else (1.0,)
+    tables = [[np.empty((x._a.size, o._a.size), o._a.dtype) for _ in units] for o in outputs]
+    change = np.zeros(x._a.shape, x._a.dtype)
+    for row, index in enumerate(np.ndindex(x._a.shape)):
+        for k, unit in enumerate(units):
+            change[index] = unit * eps
+            for o, column in enumerate(_difference(func, inputs, x, change, eps)):
+                tables[o][k][row] = column
+        change[index] = 0
+    return tables
 
 
-def _analytic(outputs, o, x):
-    """The derivative of output ``o`` by ``x`` from backward: one run an element, (inputs, outputs); complex outputs by part."""
-    out = outputs[o]
-    units = (1.0, 1j) if out._a.dtype.kind == _COMPLEX else (1.0,)
-    columns = []
-    for unit in units:
-        own = []
-        for i in range(out._a.size):
-            seed = np.zeros(out._a.size, out._a.dtype)
-            seed[i] = unit
-            g, = grad(out, x, wrap(seed.reshape(out._a.shape)), retain_graph=True, allow_unused=True)
-            own.append(np.zeros(x._a.size, x._a.dtype) if g is None else g._a.reshape(-1).copy())
-        columns.append(np.array(own).T.reshape(x._a.size, out._a.size))
-    return columns
+def _gradient_of_part(parts, unit):
+    """What backward returns for the output direction ``unit`` (1: the real part, 1j: the imaginary part of the output).
+
+    It is the derivative of that real number by the real part of x, plus i times that by the imaginary part.
+    """
+    reals = [np.real(np.conj(unit) * p) for p in parts]
+    return reals[0] if len(reals) == 1 else reals[0] + 1j * reals[1]
 
 
-def _compare(func, inputs, outputs, eps, atol, rtol, nondet_tol):
+# ---- derivatives by backward -------------------------------------------------------------------------------------------
+
+def _backward(out, tensors, seed):
+    """The gradients with respect to ``tensors`` as flat arrays, zeros where there is no way."""
+    found = grad(out, tensors, wrap(seed), retain_graph=True, allow_unused=True)
+    for g, x in zip(found, tensors):
+        if g is not None and g._a.shape != x._a.shape:
+            raise GradcheckError("grad is incorrect size")
+    return [np.zeros(x._a.size, x._a.dtype) if g is None else g._a.reshape(-1).copy() for g, x in zip(found, tensors)]
+
+
+def _analytic(out, tensors, unit):
+    """The derivatives of an output by each tensor, (elements of x, elements of the output): one backward a column."""
+    tables = [np.empty((x._a.size, out._a.size), x._a.dtype) for x in tensors]
+    for i in range(out._a.size):
+        seed = np.zeros(out._a.size, out._a.dtype)
+        seed[i] = unit
+        for table, column in zip(tables, _backward(out, tensors, seed.reshape(out._a.shape))):
+            table[:, i] = column
+    return tables
+
+
+# ---- comparison --------------------------------------------------------------------------------------------------------
+
+def _parts(outputs):
+    """The parts of outputs to look at: (unit, what to say of it); of complex outputs the imaginary one first."""
+    if not any(o._a.dtype.kind == _COMPLEX for o in outputs):
+        return [(1.0, "")]
+    return [(unit, f"While considering the {name} part of complex outputs only, ")
+            for unit, name in ((1j, "imaginary"), (1.0, "real"))]
+
+
+def _mismatch(note, o, j, numeric, analytic):
+    return f"{note}Jacobian mismatch for output {o} with respect to input {j},\nnumerical:{numeric}\nanalytical:{analytic}\n"
+
+
+def _check_repeats(first, second, nondet_tol):
+    for a, b in zip(first, second):
+        if a.size and np.abs(a - b).max() > nondet_tol:
+            raise GradcheckError(
+                "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
+                "different values, although analytical gradient matches numerical gradient."
+                f"The tolerance for nondeterminism was {nondet_tol}.")
+
+
+def _slow(func, inputs, outputs, eps, atol, rtol, nondet_tol):
+    """Every element of every Jacobian."""
+    places = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x._rg]
+    tensors = [inputs[i] for i in places]
+    numeric = [_numeric(func, inputs, x, outputs, eps) for x in tensors]
+    for unit, note in _parts(outputs):
+        for o, out in enumerate(outputs):
+            if unit == 1j and out._a.dtype.kind != _COMPLEX:
+                continue
+            analytic = _analytic(out, tensors, unit)
+            for j, table, own in zip(places, analytic, numeric):
+                wanted = _gradient_of_part(own[o], unit).astype(table.dtype)
+                if not np.allclose(table, wanted, rtol, atol, equal_nan=True):
+                    raise GradcheckError(_mismatch(note, o, j, wrap(wanted), wrap(table)))
+            _check_repeats(analytic, _analytic(out, tensors, unit), nondet_tol)
+
+
+def _fast(func, inputs, outputs, eps, atol, rtol, nondet_tol):
+    """One random direction u in each input and v in each output: v J u, by difference and by backward."""
+    rng = np.random.default_rng(0)
     for j, x in enumerate(inputs):
         if not (isinstance(x, Tensor) and x._rg):
             continue
-        numeric = _numeric(func, inputs, x, eps)
-        for o in range(len(outputs)):
-            analytic = _analytic(outputs, o, x)
-            repeated = _analytic(outputs, o, x)
-            for a, b in zip(analytic, repeated):
-                if a.size and np.abs(a - b).max() > nondet_tol:
-                    raise GradcheckError("Backward is not reentrant, i.e., running backward with same input and grad_output "
-                                         "multiple times gives different values, although analytical gradient matches numerical "
-                                         f"gradient.The tolerance for nondeterminism was {nondet_tol}.")
-            for unit, a in zip((1.0, 1j), analytic):
-                want = _wanted(numeric[o], unit, x._a.dtype.kind == _COMPLEX)
-                if a.size and not np.allclose(a, want, rtol, atol, equal_nan=True):
-                    raise GradcheckError(f"Jacobian mismatch for output {o} with respect to input {j},\n"
-                                         f"numerical:{want}\nanalytical:{a}\n")
+        u = _unit_vector(rng, x._a)
+        changes = _difference(func, inputs, x, eps * u, eps)
+        for unit, note in _parts(outputs):
+            for o, out in enumerate(outputs):
+                if unit == 1j and out._a.dtype.kind != _COMPLEX:
+                    continue
+                v = _unit_vector(rng, out._a.real)
+                numeric = float(v.reshape(-1) @ np.real(np.conj(unit) * changes[o]))
+                seed = np.asarray(unit * v, out._a.dtype)
+                first, second = (_backward(out, [x], seed) for _ in range(2))
+                analytic = float(np.real(np.vdot(first[0], u)))
+                if not np.isclose(analytic, numeric, rtol, atol, equal_nan=True):
+                    wanted = _gradient_of_part(_numeric(func, inputs, x, outputs, eps)[o], unit).astype(x._a.dtype)
+                    raise GradcheckError(
+                        _mismatch(note, o, j, numeric, analytic) + "\nThe numbers above are of random directions (fast "
+                        f"mode). The whole jacobians:\n\nNumerical:\n{wrap(wanted)}\nAnalytical:\n"
+                        f"{wrap(_analytic(out, [x], unit)[0])}\n")
+                _check_repeats(first, second, nondet_tol)
 
 
-def _wanted(parts, unit, complex_input):
-    """What backward returns for the output direction ``unit``, from real partial derivatives."""
-    real = [np.real(np.conj(unit) * p) for p in parts]
-    return real[0] + 1j * real[1] if complex_input else real[0]
-
-
-def _fast(func, inputs, outputs, eps, atol, rtol):
-    """One random direction v in the inputs and u in each output: u . J v by difference and by backward."""
-    rng = np.random.default_rng(0)
-    tensors = [x for x in inputs if isinstance(x, Tensor) and x._rg]
-    directions = [_unit(rng, x._a) for x in tensors]
-    kept = [x._a.copy() for x in tensors]
-
-    def at(scale):
-        for x, k, v in zip(tensors, kept, directions):
-            x._a[...] = k + scale * v
-        found = _evaluate(func, inputs)
-        for x, k in zip(tensors, kept):
-            x._a[...] = k
-        return found
-    plus, minus = at(eps), at(-eps)
-    for o, out in enumerate(outputs):
-        u = _unit(rng, out._a)
-        gs = grad(out, tensors, wrap(u), retain_graph=True, allow_unused=True)
-        analytic = sum(float(np.real(np.vdot(g._a, v))) for g, v in zip(gs, directions) if g is not None)
-        numeric = float(np.real(np.vdot(u.reshape(-1), (plus[o] - minus[o]) / (2 * eps))))
-        if not np.isclose(analytic, numeric, rtol, atol, equal_nan=True):
-            raise GradcheckError(f"Jacobian mismatch for output {o} in a random direction,\nnumerical:{numeric}\n"
-                                 f"analytical:{analytic}\n\nThe above quantities relating the numerical and analytical jacobians "
-                                 "are computed in fast mode. Rerun with fast_mode=False for the whole jacobians.")
-
-
-def _unit(rng, array):
+def _unit_vector(rng, array):
     v = rng.standard_normal(array.shape)
     if array.dtype.kind == _COMPLEX:
         v = v + 1j * rng.standard_normal(array.shape)
@@ -150,12 +187,34 @@ def _unit(rng, array):
     return np.asarray(v / size if size else v, array.dtype)
 
 
-def _check_undefined(func, inputs):
-    """Backward functions must take None for the gradients of unused outputs."""
-    outputs = _differentiable_outputs(func(*inputs))
-    tensors = [x for x in inputs if isinstance(x, Tensor) and x._rg]
+def _check_zero_seed(outputs, tensors):
+    """Backward is linear in the outputs' gradients: zeros give zeros."""
     for out in outputs:
-        grad(out, tensors, wrap(np.zeros(out._a.shape, out._a.dtype)), retain_graph=True, allow_unused=True)
+        for g in _backward(out, tensors, np.zeros(out._a.shape, out._a.dtype)):
+            if not (g == 0).all():
+                raise GradcheckError("backward not multiplied by grad_output")
+
+
+def _check_constant(func, inputs, eps):
+    """Outputs that require no gradient must not change with the inputs."""
+    def values():
+        return [o._a.copy() for o in _as_tuple(func(*inputs)) if isinstance(o, Tensor)]
+
+    before = values()
+    for x in _differentiable(inputs):
+        kept = x._a.copy()
+        x._a[...] = kept + eps
+        after = values()
+        x._a[...] = kept
+        if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after)):
+            raise GradcheckError("Numerical gradient for function expected to be zero")
+
+
+def _check_dtypes(outputs, tensors):
+    for out in outputs:
+        found = grad(out, tensors, wrap(np.ones(out._a.shape, out._a.dtype)), retain_graph=True, allow_unused=True)
+        if any(g is not None and g._a.dtype != x._a.dtype for g, x in zip(found, tensors)):
+            raise GradcheckError("grad is incorrect type")
 
 
 def gradcheck(func, inputs, *, eps=1e-06, atol=1e-05, rtol=0.001, raise_exception=True, nondet_tol=0.0,
@@ -168,7 +227,11 @@ def gradcheck(func, inputs, *, eps=1e-06, atol=1e-05, rtol=0.001, raise_exceptio
         inputs (tuple of Tensor or Tensor): those in float64 (or complex128) that require gradients are checked.
         eps, atol, rtol, nondet_tol (float): the step, and the tolerances of agreement and of repetition.
         raise_exception (bool): raise GradcheckError, with the two Jacobians; else return False.
-        fast_mode (bool): one random projection instead of every element.
+        check_undefined_grad (bool): without effect: each output is differentiated alone, so that the gradients of the others
+            are undefined in any case.
+        check_grad_dtypes (bool): gradients must have their inputs' dtypes.
+        fast_mode (bool): one random projection of each Jacobian instead of every element.
+        masked (bool): without effect, it is for sparse tensors.
 
     Returns:
         True when all agree.
@@ -185,48 +248,29 @@ def gradcheck(func, inputs, *, eps=1e-06, atol=1e-05, rtol=0.001, raise_exceptio
     if check_forward_ad or check_batched_grad or check_batched_forward_grad:
         raise NotImplementedError("gradcheck: forward mode and batched gradients are not built; leave check_forward_ad, "
                                   "check_batched_grad and check_batched_forward_grad at False")
+    if not check_backward_ad:
+        raise AssertionError("Expected at least one of check_forward_ad or check_backward_ad to be True")
     inputs = _as_tuple(inputs)
-    _check_inputs(inputs, raise_exception)
+    _check_inputs(inputs)
     try:
         with enable_grad():
-            outputs = _differentiable_outputs(func(*inputs))
+            result = func(*inputs)
+            if not any(isinstance(o, Tensor) for o in _as_tuple(result)):
+                raise TypeError("gradcheck: expected func to return a Tensor or a tuple of Tensors, but got "
+                                f"{type(result).__name__}")
+            outputs, tensors = _differentiable(result), _differentiable(inputs)
             if not outputs:
                 _check_constant(func, inputs, eps)
                 return True
-            if fast_mode:
-                _fast(func, inputs, outputs, eps, atol, rtol)
-            else:
-                _compare(func, inputs, outputs, eps, atol, rtol, nondet_tol)
+            (_fast if fast_mode else _slow)(func, inputs, outputs, eps, atol, rtol, nondet_tol)
+            _check_zero_seed(outputs, tensors)
             if check_grad_dtypes:
-                _check_dtypes(outputs, inputs)
-            if check_undefined_grad:
-                _check_undefined(func, inputs)
+                _check_dtypes(outputs, tensors)
     except GradcheckError:
         if raise_exception:
             raise
         return False
     return True
-
-
-def _check_constant(func, inputs, eps):
-    """Outputs that require no gradient must not change with the inputs."""
-    before = [o._a.copy() for o in _as_tuple(func(*inputs)) if isinstance(o, Tensor)]
-    for x in inputs:
-        if isinstance(x, Tensor) and x._rg and x._a.size:
-            kept = x._a.copy()
-            x._a[...] = kept + eps
-            after = [o._a.copy() for o in _as_tuple(func(*inputs)) if isinstance(o, Tensor)]
-            x._a[...] = kept
-            if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after)):
-                raise GradcheckError("Numerical gradient for function expected to be zero")
-
-
-def _check_dtypes(outputs, inputs):
-    tensors = [x for x in inputs if isinstance(x, Tensor) and x._rg]
-    for g, x in zip(grad(outputs, tensors, [wrap(np.ones(o._a.shape, o._a.dtype)) for o in outputs], retain_graph=True,
-                         allow_unused=True), tensors):
-        if g is not None and g._a.dtype != x._a.dtype:
-            raise GradcheckError(f"grad has dtype {g.dtype}, but input has dtype {x.dtype}")
 
 
 def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-06, atol=1e-05, rtol=0.001, gen_non_contig_grad_outputs=False,
@@ -236,10 +280,15 @@ def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-06, atol=1e-05, rto
 
     Args:
         grad_outputs (Tensors): the gradients with respect to the outputs; random if left out.
+        gen_non_contig_grad_outputs (bool): the random ones have gaps.
     """
+    if check_fwd_over_rev:
+        raise NotImplementedError("gradgradcheck: forward mode is not built; leave check_fwd_over_rev at False")
+    if not check_rev_over_rev:
+        raise AssertionError("Expected at least one of check_fwd_over_rev or check_rev_over_rev to be True")
     inputs = _as_tuple(inputs)
     with enable_grad():
-        outputs = _differentiable_outputs(func(*inputs))
+        outputs = _differentiable(func(*inputs))
     if grad_outputs is None:
         rng = np.random.default_rng(1)
         grad_outputs = tuple(_random_like(rng, o, gen_non_contig_grad_outputs) for o in outputs)
@@ -251,8 +300,7 @@ def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-06, atol=1e-05, rto
     def gradients(*args):
         own, gs = args[:-n], args[-n:]
         with enable_grad():
-            own = tuple(x.requires_grad_() if i in wanted and not x._rg else x for i, x in enumerate(own))
-            outs = _differentiable_outputs(func(*own))
+            outs = _differentiable(func(*own))
             found = grad(outs, [own[i] for i in wanted], gs, create_graph=True, allow_unused=True)
         return tuple(g for g in found if g is not None and g._rg)
     if not n:
