@@ -5,19 +5,21 @@ may not need (nn, optim, utils, vision ...) are imported at their first use.
 """
 from importlib import import_module
 
-from . import autograd
+from . import (
+    autograd,
+    ops,  # noqa: E402 - declares the operations on the classes above
+)
 from ._tensor_str import set_printoptions
-from .autograd.grad_mode import (enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad,
-                                 set_grad_enabled)
+from ._threads import get_num_threads, set_num_threads
+from .autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from .devices import device, get_default_device, set_default_device
-from .dtypes import (ALIASES, ALL, can_cast, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype)
+from .dtypes import ALIASES, ALL, can_cast, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype
 from .op import INPLACE, OPS
-from .shape import Size, broadcast_shapes as _broadcast_shapes
+from .random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state  # noqa: E402
+from .shape import Size
+from .shape import broadcast_shapes as _broadcast_shapes
 from .storage import Storage
-from .tensor import (Tensor, channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format,
-                     strided)
-from . import ops  # noqa: E402 - declares the operations on the classes above
-from .random import (Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state)  # noqa: E402
+from .tensor import Tensor, channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, strided
 
 __version__ = "0.1.0"
 
@@ -37,7 +39,7 @@ globals()["uint8"] = ALL[1]
 
 def broadcast_shapes(*shapes):
     """The shape that ``shapes`` (ints or tuples) broadcast to, as a Size; RuntimeError where they do not."""
-    return Size(_broadcast_shapes(*((s,) if isinstance(s, int) else tuple(s) for s in shapes)))
+    return Size(_broadcast_shapes(*(tuple(s) if isinstance(s, (tuple, list)) else (s,) for s in shapes)))
 
 
 def __getattr__(name):

@@ -181,5 +181,7 @@ def test_thread_count_is_kept_within_bounds():
     assert torch.get_num_threads() == 1
     assert float((torch.ones(LARGE) * 3).sum()) == 3 * LARGE
     torch.set_num_threads(before)
-    with pytest.raises(RuntimeError, match="positive number of threads"):
+    with pytest.raises(RuntimeError, match="positive integer"):
         torch.set_num_threads(0)
+    with pytest.raises(TypeError, match="expects an int, but got float"):
+        torch.set_num_threads(2.0)
