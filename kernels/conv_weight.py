@@ -13,8 +13,19 @@ from . import _conv_planes as G
 from ._conv_planes import fill_planes, forward_plan, place
 from ._jit import REASSOCIATE, function, kernel
 from ._tasks import EMPTY, NO_TABLE, launch, threads_for
-from ._tile import GRADS, SLACK, TAPS, TILE_ROWS, VECTOR_BYTES, clear, copy_run, correlate_tile, product_tile, tile_rows
-from ._tile import transpose_tile
+from ._tile import (
+    GRADS,
+    SLACK,
+    TAPS,
+    TILE_ROWS,
+    VECTOR_BYTES,
+    clear,
+    copy_run,
+    correlate_tile,
+    product_tile,
+    tile_rows,
+    transpose_tile,
+)
 
 CORRELATE_POSITIONS = 1024      # positions that a correlation tile should sum before its lanes are added up
 WEIGH_POSITIONS = 256           # positions that a product tile should sum before it is added to the gradient

@@ -8,10 +8,14 @@ import math
 
 import numpy as np
 
-from ._math import cos, erf, erfc, exp, expm1, log, log1p, sin, tanh
-
-SQRT_HALF, SQRT_2_OVER_PI, SQRT_1_OVER_2PI = 0.7071067811865476, 0.7978845608028654, 0.3989422804014327
-TWO_OVER_SQRT_PI = 1.1283791670955126
+from ._activations import (  # noqa: F401 - formulas are found here by name
+                          elu, elu_grad, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardshrink, hardsigmoid,
+                           hardsigmoid_grad, hardswish, hardswish_grad, hardtanh_grad, leaky_relu,
+                           leaky_relu_grad, logsigmoid, mish, relu, relu_grad, shrink_grad, sigmoid,
+                           sigmoid_grad, silu, silu_grad, softplus, softplus_grad, softshrink, softsign,
+                           threshold, threshold_grad)
+from ._math import cos, exp, expm1, log, log1p, sin, tanh
+from ._special import (digamma, erf_grad, erfinv, error_function, error_function_complement, lgamma, trigamma)  # noqa: F401
 
 
 # ---- arithmetic --------------------------------------------------------------------------------------------------------
@@ -484,99 +488,6 @@ def sinc(x):
     return sin(a) / a
 
 
-# ---- special functions -------------------------------------------------------------------------------------------------
-
-def error_function(x):
-    return erf(x)
-
-
-def error_function_complement(x):
-    return erfc(x)
-
-
-def erf_grad(g, x):
-    return g * type(g)(TWO_OVER_SQRT_PI) * exp(-x * x)
-
-
-def erfinv(x):
-    """Giles' single-precision polynomial (2010), then two Newton steps in the type of x."""
-    one, half = type(x)(1), type(x)(0.5)
-    if abs(x) > one or x != x:
-        return type(x)(math.nan)
-    if abs(x) == one:
-        return math.copysign(type(x)(math.inf), x)
-    w = -log1p(-x * x)
-    if w < 5:
-        w = w - type(x)(2.5)
-        p = type(x)(2.81022636e-08)
-        p = type(x)(3.43273939e-07) + p * w
-        p = type(x)(-3.5233877e-06) + p * w
-        p = type(x)(-4.39150654e-06) + p * w
-        p = type(x)(0.00021858087) + p * w
-        p = type(x)(-0.00125372503) + p * w
-        p = type(x)(-0.00417768164) + p * w
-        p = type(x)(0.246640727) + p * w
-        p = type(x)(1.50140941) + p * w
-    else:
-        w = math.sqrt(w) - type(x)(3)
-        p = type(x)(-0.000200214257)
-        p = type(x)(0.000100950558) + p * w
-        p = type(x)(0.00134934322) + p * w
-        p = type(x)(-0.00367342844) + p * w
-        p = type(x)(0.00573950773) + p * w
-        p = type(x)(-0.0076224613) + p * w
-        p = type(x)(0.00943887047) + p * w
-        p = type(x)(1.00167406) + p * w
-        p = type(x)(2.83297682) + p * w
-    y = p * x
-    slope = type(x)(TWO_OVER_SQRT_PI)
-    y -= (math.erf(y) - x) / (slope * math.exp(-y * y))
-    y -= (math.erf(y) - x) / (slope * math.exp(-y * y))
-    return y * (half + half)
-
-
-def lgamma(x):
-    return type(x)(math.inf) if abs(x) == math.inf else math.lgamma(x)
-
-
-def digamma(x):
-    """Reflection below 0, recurrence up to 10, then the asymptotic series."""
-    zero, one = type(x)(0), type(x)(1)
-    if x == zero:
-        return math.copysign(type(x)(math.inf), -x)
-    shift = zero
-    if x < zero:
-        if x == np.floor(x):
-            return type(x)(math.nan)
-        shift = -type(x)(math.pi) / math.tan(type(x)(math.pi) * (x - np.floor(x)))
-        x = one - x
-    while x < 10:
-        shift -= one / x
-        x += one
-    z = one / (x * x)
-    tail = z * (type(x)(1 / 12) - z * (type(x)(1 / 120) - z * (type(x)(1 / 252) - z * (type(x)(1 / 240)
-               - z * (type(x)(1 / 132) - z * (type(x)(691 / 32760) - z * type(x)(1 / 12)))))))
-    return shift + log(x) - type(x)(0.5) / x - tail
-
-
-def trigamma(x):
-    """Reflection below 1/2, recurrence up to 10, then the asymptotic series."""
-    one = type(x)(1)
-    sign, total = one, type(x)(0)
-    if x < type(x)(0.5):
-        s = math.sin(type(x)(math.pi) * x)
-        total -= (type(x)(math.pi) * type(x)(math.pi)) / (s * s)
-        sign = -one
-        x = one - x
-    while x < 10:
-        total += one / (x * x) * one
-        x += one
-    z = one / (x * x)
-    tail = (one + one / (type(x)(2) * x) + z * (type(x)(1 / 6) - z * (type(x)(1 / 30) - z * (type(x)(1 / 42)
-            - z * type(x)(1 / 30))))) / x
-    return sign * (total + tail) if sign > 0 else -total - tail
-
-
 # ---- rounding ----------------------------------------------------------------------------------------------------------
 
 def add_zero(x):        # rounding an integer
@@ -617,134 +528,3 @@ def copysign(x, y):
 
 def heaviside(x, y):
     return y if x == 0 else type(x)(x > 0)
-
-
-# ---- activations -------------------------------------------------------------------------------------------------------
-
-def sigmoid(x):
-    return type(x)(1) / (type(x)(1) + exp(-x))
-
-
-def sigmoid_grad(g, y):
-    return g * (type(g)(1) - y) * y
-
-
-def logsigmoid(x):
-    return min(x, type(x)(0)) - log1p(exp(-abs(x)))
-
-
-def relu(x):
-    return type(x)(0) if x <= 0 else x
-
-
-def relu_grad(g, y):
-    return type(g)(0) if y <= 0 else g
-
-
-def threshold(x, limit, value):
-    return value if x <= limit else x
-
-
-def threshold_grad(g, x, limit):
-    return type(g)(0) if x <= limit else g
-
-
-def leaky_relu(x, slope):
-    return x if x > 0 else x * slope
-
-
-def leaky_relu_grad(g, x, slope):
-    return g if x > 0 else g * slope
-
-
-def elu(x, alpha, scale, input_scale):
-    return x * scale if x > 0 else expm1(x * input_scale) * (alpha * scale)
-
-
-def elu_grad(g, x, alpha, scale, input_scale):
-    return g * scale if x > 0 else g * (input_scale * alpha * scale) * exp(x * input_scale)
-
-
-def gelu(x):
-    return x * type(x)(0.5) * (type(x)(1) + erf(x * type(x)(SQRT_HALF)))
-
-
-def gelu_grad(g, x):
-    half = type(x)(0.5)
-    cdf = half * (type(x)(1) + erf(x * type(x)(SQRT_HALF)))
-    return g * (cdf + x * type(x)(SQRT_1_OVER_2PI) * exp(-half * x * x))
-
-
-def gelu_tanh(x):
-    inner = type(x)(SQRT_2_OVER_PI) * (x + type(x)(0.044715) * x * x * x)
-    return type(x)(0.5) * x * (type(x)(1) + tanh(inner))
-
-
-def gelu_tanh_grad(g, x):
-    one, half, k = type(x)(1), type(x)(0.5), type(x)(0.044715)
-    t = tanh(type(x)(SQRT_2_OVER_PI) * (x + k * x * x * x))
-    slope = type(x)(SQRT_2_OVER_PI) * (one + type(x)(3) * k * x * x)
-    return g * (half * (one + t) + half * x * (one - t * t) * slope)
-
-
-def silu(x):
-    return x / (type(x)(1) + exp(-x))
-
-
-def silu_grad(g, x):
-    s = type(x)(1) / (type(x)(1) + exp(-x))
-    return g * s * (type(x)(1) + x * (type(x)(1) - s))
-
-
-def softplus(x, beta, limit):
-    return x if x * beta > limit else log1p(exp(x * beta)) / beta
-
-
-def softplus_grad(g, x, beta, limit):
-    if x * beta > limit:
-        return g
-    return g / (type(g)(1) + exp(-x * beta))
-
-
-def mish(x):
-    return x * tanh(log1p(exp(x)) if x < 20 else x)
-
-
-def hardtanh_grad(g, x, low, high):
-    return g if x > low and x < high else type(g)(0)
-
-
-def hardsigmoid(x):
-    return min(max(x + type(x)(3), type(x)(0)), type(x)(6)) / type(x)(6)
-
-
-def hardsigmoid_grad(g, x):
-    return g / type(g)(6) if x > -3 and x < 3 else type(g)(0)
-
-
-def hardswish(x):
-    return x * min(max(x + type(x)(3), type(x)(0)), type(x)(6)) / type(x)(6)
-
-
-def hardswish_grad(g, x):
-    if x <= -3:
-        return type(g)(0)
-    return g if x >= 3 else g * (x / type(g)(3) + type(g)(0.5))
-
-
-def softsign(x):
-    return x / (type(x)(1) + abs(x))
-
-
-def softshrink(x, limit):
-    if x != x:
-        return x
-    return x - limit if x > limit else (x + limit if x < -limit else type(x)(0))
-
-
-def hardshrink(x, limit):
-    return type(x)(0) if x >= -limit and x <= limit else x
-
-
-def shrink_grad(g, x, limit):
-    return type(g)(0) if x >= -limit and x <= limit else g

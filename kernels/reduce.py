@@ -6,7 +6,6 @@ from numba import prange
 
 from ._jit import REASSOCIATE, function, kernel
 
-
 # start(x): the neutral element for the type of x; combine(acc, x); merge(acc, acc). A name without combine merges with it.
 
 def sum_start(x):

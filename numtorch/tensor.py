@@ -8,8 +8,7 @@ import weakref
 
 import numpy as np
 
-from . import devices
-from . import dtypes
+from . import devices, dtypes
 from .autograd.grad_mode import mode
 from .autograd.node import RemovableHandle
 from .shape import Size

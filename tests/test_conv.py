@@ -3,12 +3,11 @@ import itertools
 
 import numpy as np
 import pytest
+from numtorch.kernels import _conv_planes as planes
+from numtorch.kernels import _tasks, conv_weight
+from numtorch.kernels import conv as kernels
 
 import numtorch as torch
-from numtorch.kernels import _conv_planes as planes
-from numtorch.kernels import _tasks
-from numtorch.kernels import conv as kernels
-from numtorch.kernels import conv_weight
 from numtorch.op import OPS
 
 F = {name[len("nn.functional."):]: op.fn for name, op in OPS.items() if name.startswith("nn.functional.")}

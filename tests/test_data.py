@@ -16,10 +16,27 @@ import pytest
 import numtorch
 from numtorch import kernels as K
 from numtorch.utils import data
-from numtorch.utils.data import (BatchSampler, ChainDataset, ConcatDataset, DataLoader, Dataset, DistributedSampler,
-                                 IterableDataset, RandomSampler, Sampler, SequentialSampler, StackDataset, Subset,
-                                 SubsetRandomSampler, TensorDataset, WeightedRandomSampler, default_collate, default_convert,
-                                 get_worker_info, random_split)
+from numtorch.utils.data import (
+    BatchSampler,
+    ChainDataset,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    StackDataset,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+    default_convert,
+    get_worker_info,
+    random_split,
+)
 from numtorch.utils.data._worker import numpy_seed
 
 X = np.random.RandomState(0).rand(103, 5).astype(np.float32)

@@ -1,9 +1,9 @@
 """Matrix products: layouts, types, empty factors, nodes, and what backward does and does not compute."""
 import numpy as np
 import pytest
+from numtorch.kernels import matmul as kernels
 
 import numtorch as torch
-from numtorch.kernels import matmul as kernels
 from numtorch.op import OPS
 
 linear = OPS["nn.functional.linear"].fn

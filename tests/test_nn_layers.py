@@ -17,7 +17,7 @@ def F(*shape, low=-1.0, high=1.0, grad=True, dtype=np.float32, seed=0):
     return ("float", rng.uniform(low, high, shape).astype(dtype), grad)
 
 
-def I(*shape, low=0, high=4):  # noqa: E743
+def I(*shape, low=0, high=4):
     """An int64 input."""
     return ("int", np.random.default_rng(sum(shape)).integers(low, high, shape), False)
 
@@ -196,7 +196,7 @@ def tensors(library, inputs):
 
 
 def build(library, row):
-    name, args, kwargs, inputs = row
+    name, args, kwargs, _ = row
     library.manual_seed(7)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

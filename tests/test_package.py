@@ -77,6 +77,14 @@ def test_names_that_do_not_exist_say_so():
         numtorch.kernels.nonsense
 
 
+def test_the_example_of_the_readme(capsys):
+    """The README's example prints what the README says it prints."""
+    blocks = (ROOT / "README.md").read_text().split("```")
+    code, output = blocks[1].removeprefix("python\n"), blocks[3].removeprefix("\n")
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == output
+
+
 # ---- Digits ------------------------------------------------------------------------------------------------------------
 
 def test_digits_are_all_there():

@@ -1,8 +1,8 @@
 """Automatic differentiation: the tape and its walk, ``grad``, ``backward``, ``Function``, grad modes."""
 from .engine import backward, grad
 from .function import Function, FunctionCtx, once_differentiable
-from .grad_mode import (detect_anomaly, enable_grad, inference_mode, no_grad, set_detect_anomaly, set_grad_enabled)
-from .gradcheck import GradcheckError, gradcheck, gradgradcheck     # the functions take the place of the module of that name
+from .grad_mode import detect_anomaly, enable_grad, inference_mode, no_grad, set_detect_anomaly, set_grad_enabled
+from .gradcheck import GradcheckError, gradcheck, gradgradcheck  # the functions take the place of the module of that name
 from .node import Node
 
 __all__ = ["Function", "FunctionCtx", "GradcheckError", "Node", "Variable", "backward", "detect_anomaly", "enable_grad",

@@ -2,7 +2,7 @@
 import warnings
 
 from ..op import INPLACE, OPS
-from . import _activations, _attention, _distances, _reduction as _Reduction  # noqa: F401 - torch has it under this name
+from . import _activations, _attention, _distances
 
 globals().update({o.name: o.fn for o in OPS.values() if o.namespace == "nn.functional"})
 globals().update({key.rpartition(".")[2]: fn for key, fn in INPLACE.items() if key.startswith("nn.functional.")})

@@ -3,8 +3,7 @@ import warnings
 
 import numpy as np
 
-from .. import devices
-from .. import dtypes
+from .. import devices, dtypes
 from ..op import grad_name, record
 from ..tensor import Tensor, preserve_format
 

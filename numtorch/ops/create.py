@@ -1,8 +1,7 @@
 """Making tensors: from numbers, from data, and like other tensors."""
 import numpy as np
 
-from .. import devices
-from .. import dtypes
+from .. import devices, dtypes
 from .. import shape as shapes
 from ..op import op
 from ..tensor import Tensor, new, strided, wrap

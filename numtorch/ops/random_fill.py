@@ -9,8 +9,7 @@ from ..random import chosen
 from ..tensor import Tensor, storage_of, wrap
 from . import _random as draw
 from .inplace import check_writable, rebase
-from .random import (bound, check_std, fill_bernoulli, fill_integers, fill_normal, fill_uniform, floating,
-                     zeros_backward)
+from .random import bound, check_std, fill_bernoulli, fill_integers, fill_normal, fill_uniform, floating, zeros_backward
 
 
 def _in_place(name, tensor, backward, fill, *others):

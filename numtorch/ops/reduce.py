@@ -1,7 +1,4 @@
 """Reductions: sums, products, extremes, means and spreads over all or some dimensions."""
-import builtins
-import math
-
 import numpy as np
 
 from .. import dtypes
@@ -95,13 +92,19 @@ def sum(input, dim=None, keepdim=False, *, dtype=None):
     >>> torch.ones(2, 3).sum(1)
     tensor([3., 3.])
     """
-    return _sum(input, dim, keepdim, dtype, "sum", sum_backward)
+    return _sum(input, dim, keepdim, dtype, "sum", sum_backward if dim is None else sum_dim_backward)
 
 
 def sum_backward(node, g):
     """Gradient of a sum: the same to every element."""
     shape = node.ctx["shape"]
     return restore(g, shape, node.ctx["dims"], node.ctx["keepdim"]).expand(shape)
+
+
+@grad_name("SumBackward1")
+def sum_dim_backward(node, g):
+    """Gradient of a sum over dimensions, which torch names apart."""
+    return sum_backward(node, g)
 
 
 def sum_to_size(input, shape):
@@ -161,12 +164,19 @@ def mean(input, dim=None, keepdim=False, *, dtype=None):
     out = _sum(source.detach(), dims or None, keepdim, None, "sum", None)._a if dims or not a.ndim else a.copy()
     with np.errstate(all="ignore"):
         out = (out.astype(np.float32) / n).astype(a.dtype) if a.dtype.itemsize == 2 else np.asarray(out / out.dtype.type(n))
-    return record(out, mean_backward, (source,), shape=a.shape, dims=dims, keepdim=keepdim, n=n)
+    return record(out, mean_backward if dim is None else mean_dim_backward, (source,), shape=a.shape, dims=dims, keepdim=keepdim,
+                  n=n)
 
 
 def mean_backward(node, g):
     """Gradient of a mean: 1 / n of it to every element."""
     return sum_backward(node, g / node.ctx["n"] if node.ctx["n"] else g)
+
+
+@grad_name("MeanBackward1")
+def mean_dim_backward(node, g):
+    """Gradient of a mean over dimensions, which torch names apart."""
+    return mean_backward(node, g)
 
 
 @op(method=True)
@@ -430,158 +440,5 @@ def aminmax(input, *, dim=None, keepdim=False):
     return _aminmax_result((amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim)))
 
 
-# ---- logic: NumPy's C loops stop at the first answer, which a kernel could not beat -----------------------------------------
-
-def _logic(fn, input, dim, keepdim):
-    dims = _dims(input, dim)
-    out = fn(input._a, axis=dims if input._a.ndim else None, keepdims=keepdim)
-    return wrap(np.asarray(out, np.uint8 if input._a.dtype == np.uint8 else np.bool_))
-
-
-@op(method=True, out=True)
-def any(input, dim=None, keepdim=False):
-    """True where an element (along ``dim``) is not 0."""
-    return _logic(np.any, input, dim, keepdim)
-
-
-@op(method=True, out=True)
-def all(input, dim=None, keepdim=False):
-    """True where no element (along ``dim``) is 0."""
-    return _logic(np.all, input, dim, keepdim)
-
-
-@op(method=True)
-def count_nonzero(input, dim=None):
-    """How many elements (along ``dim``) are not 0."""
-    return wrap(np.asarray(np.count_nonzero(input._a, axis=_dims(input, dim) if input._a.ndim else None), np.int64))
-
-
-# ---- spreads -----------------------------------------------------------------------------------------------------------
-
-def _correction(unbiased, correction):
-    if correction is not None:
-        return correction
-    return 1 if unbiased or unbiased is None else 0
-
-
-def _spread_arguments(dim, unbiased):
-    """``var(False)`` means unbiased=False, not dim=False."""
-    return (None, dim) if isinstance(dim, bool) else (dim, unbiased)
-
-
-def _moments(input, dims):
-    a = input._a
-    if a.dtype.itemsize == 2:
-        a = a.astype(np.float32)
-    kept = [d for d in range(a.ndim) if d not in dims]
-    n = shapes.numel([a.shape[d] for d in dims])
-    shape = [a.shape[d] for d in kept]
-    if n == 0 or shapes.numel(shape) == 0:
-        return np.full(shape, np.nan, a.dtype), np.full(shape, np.nan), n
-    x = np.ascontiguousarray(a.transpose(*kept, *dims)).reshape(-1, n)
-    mean_, m2 = np.empty(x.shape[0], a.dtype), np.empty(x.shape[0])
-    K.reduce.moments_rows(x, mean_, m2)
-    return mean_.reshape(shape), m2.reshape(shape), n
-
-
-def _var(input, dim, unbiased, keepdim, correction, name):
-    dim, unbiased = _spread_arguments(dim, unbiased)
-    if input.dtype.category < dtypes.FLOATING:
-        raise RuntimeError(f"{name} only support floating point and complex dtypes")
-    if input.is_complex():
-        raise NotImplementedError(f"{name} of complex tensors is not built; use the variances of real and imag")
-    a, dims, c = input._a, _dims(input, dim), _correction(unbiased, correction)
-    mean_, m2, n = _moments(input, dims)
-    if n - c <= 0:
-        import warnings
-
-        warnings.warn(f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
-                      "(input numel divided by output numel).", UserWarning, stacklevel=4)
-    with np.errstate(all="ignore"):
-        v = m2 / np.float64(builtins.max(n - c, 0))
-    shape = shapes.reduced_shape(a.shape, dims, keepdim)
-    return v.reshape(shape), mean_.reshape(shape).astype(a.dtype), dims, n, c
-
-
-@op(method=True, out=True)
-def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
-    """The variance of all elements, or over dimensions.
-
-    Args:
-        input (Tensor): floating point.
-        dim (int or ints): over which; default all.
-        unbiased (bool): divide by n - 1, the default, not by n.
-        correction (int): divide by n - correction.
-
-    Formula: sum((x - mean)^2) / (n - correction).
-    """
-    v, _, dims, n, c = _var(input, dim, unbiased, keepdim, correction, "var")
-    return record(np.asarray(v, input._a.dtype), var_backward, (input,), (input,), dims=dims, keepdim=keepdim, scale=(n, c))
-
-
-def var_backward(node, g):
-    """d var = 2 (x - mean) / (n - c) dx."""
-    x, = node.saved_tensors
-    dims, (n, c) = node.ctx["dims"], node.ctx["scale"]
-    g = restore(g, x._a.shape, dims, node.ctx["keepdim"])
-    scale = 2.0 / (n - c) if n - c > 0 else math.inf
-    return g * ((x - mean(x, dims or None, True)) * scale)
-
-
-@op(method=True, out=True)
-def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
-    """The standard deviation: the square root of ``var``."""
-    v, _, dims, n, c = _var(input, dim, unbiased, keepdim, correction, "std")
-    return record(np.asarray(np.sqrt(v), input._a.dtype), std_backward, (input,), (input, OUT), dims=dims, keepdim=keepdim,
-                  scale=(n, c))
-
-
-def std_backward(node, g):
-    """d std = (x - mean) / ((n - c) std) dx; 0 where std is 0."""
-    from .masked import where
-
-    x, y = node.saved_tensors
-    dims, (n, c) = node.ctx["dims"], node.ctx["scale"]
-    g, y = (restore(t, x._a.shape, dims, node.ctx["keepdim"]) for t in (g, y))
-    scale = 1.0 / (n - c) if n - c > 0 else math.inf
-    return where(y == 0, 0.0, g / y) * ((x - mean(x, dims or None, True)) * scale)
-
-
-@op()
-def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
-    """(variance, mean) over the same dimensions."""
-    d, u = _spread_arguments(dim, unbiased)
-    return var(input, d, u, keepdim, correction=correction), mean(input, d, keepdim)
-
-
-@op()
-def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
-    """(standard deviation, mean) over the same dimensions."""
-    d, u = _spread_arguments(dim, unbiased)
-    return std(input, d, u, keepdim, correction=correction), mean(input, d, keepdim)
-
-
-@op(method=True, out=True)
-def logsumexp(input, dim, keepdim=False):
-    """``ln(sum(e^x))`` over dimensions ``dim``, without overflow."""
-    if input.dtype.category < dtypes.FLOATING:
-        input = to_dtype(input, dtypes.get_default_dtype())
-    dims = _dims(input, dim)
-    a = input._a
-    if not shapes.numel([a.shape[d] for d in dims]):
-        out = np.full(shapes.reduced_shape(a.shape, dims, keepdim), -np.inf, a.dtype)
-    else:
-        x = input.detach()
-        top = amax(x, dims, True)
-        top._a[~np.isfinite(top._a.astype(np.float32))] = 0
-        out = (sum((x - top).exp(), dims or None, True).log() + top)._a
-        out = out.reshape(shapes.reduced_shape(a.shape, dims, keepdim))
-    return record(out, logsumexp_backward, (input,), (input, OUT), dims=dims, keepdim=keepdim)
-
-
-def logsumexp_backward(node, g):
-    """Gradient of logsumexp: softmax times g."""
-    x, y = node.saved_tensors
-    dims, keepdim = node.ctx["dims"], node.ctx["keepdim"]
-    g, y = restore(g, x._a.shape, dims, keepdim), restore(y, x._a.shape, dims, keepdim)
-    return g * (x - y).exp()
+# the rest of the family, built on what is above
+from . import spread  # noqa: E402, F401

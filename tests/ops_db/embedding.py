@@ -1,5 +1,4 @@
 """Rows of the embeddings."""
-import numpy as np
 
 from . import I, Row, S, T, V
 

@@ -179,7 +179,7 @@ ROWS = [
         lambda x, dim, i, value: np_index_copy(x, dim, i, value),
         errors=[(S(T(2, 3), 0, V([9]), 1.0), IndexError, "index 9 is out of bounds for dimension 0 with size 2"),
                 (S(T(2, 3), 0, V([0]), T(2)), RuntimeError, "index_fill_ only supports a 0-dimensional value tensor")]),
-    Row("index_put", [S(T(3, 4), (V([0, 2]), V([1, 1])), T(2)), S(T(3, 4), (V([0, 0]),), T(2, 4), True), 
+    Row("index_put", [S(T(3, 4), (V([0, 2]), V([1, 1])), T(2)), S(T(3, 4), (V([0, 0]),), T(2, 4), True),
                       S(T(3, 4), (V([0, 0, 2]),), T(1), True),
                       S(T(4), (V([True, False, True, True]),), T(3)), S(T(2, 3), (V([[0], [1]]), V([[0, 2]])), T()),
                       S(I(3, 4), (V([0, 0]),), I(2, 4), True)], np_index_put,

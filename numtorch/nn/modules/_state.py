@@ -31,11 +31,13 @@ class StateMixin:
 
     def get_extra_state(self):
         """What a subclass overrides, with ``set_extra_state``, to put more than tensors into the state dict."""
-        raise RuntimeError("Reached a code path in Module.get_extra_state() that should never be called.")
+        raise RuntimeError("Reached a code path in Module.get_extra_state() that should never be called. Please file an "
+                           "issue at https://github.com/pytorch/pytorch/issues/new?template=bug-report.yml to report this bug.")
 
     def set_extra_state(self, state):
         """Takes back what ``get_extra_state`` gave; called by ``load_state_dict``."""
-        raise RuntimeError("Reached a code path in Module.set_extra_state() that should never be called.")
+        raise RuntimeError("Reached a code path in Module.set_extra_state() that should never be called. Please file an "
+                           "issue at https://github.com/pytorch/pytorch/issues/new?template=bug-report.yml to report this bug.")
 
     def _has_own(self, method):
         return getattr(type(self), method) is not getattr(StateMixin, method)

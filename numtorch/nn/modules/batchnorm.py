@@ -1,8 +1,8 @@
 """Batch normalisation, and what it shares with instance normalisation."""
+from ... import dtypes
+from ...ops import create
 from .. import functional as F
 from .. import init
-from ...ops import create
-from ... import dtypes
 from ..parameter import UninitializedBuffer, UninitializedParameter
 from .lazy import LazyModuleMixin
 from .module import Module

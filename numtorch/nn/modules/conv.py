@@ -146,7 +146,7 @@ class _ConvTransposeNd(_ConvNd):
         """The padding of the output that gives it ``output_size``, if one is asked for."""
         if output_size is None:
             return self.output_padding
-        n, name = self._dims, type(self).__name__
+        n = self._dims
         if not hasattr(output_size, "__len__"):
             output_size = (output_size,) * n
         has_batch = input.dim() == n + 2
@@ -154,7 +154,7 @@ class _ConvTransposeNd(_ConvNd):
         if len(output_size) == non_spatial + n:
             output_size = output_size[non_spatial:]
         if len(output_size) != n:
-            raise ValueError(f"{name}: for {input.dim()}D input, output_size must have {n} or {non_spatial + n} elements "
+            raise ValueError(f"ConvTranspose{n}D: for {input.dim()}D input, output_size must have {n} or {non_spatial + n} elements "
                              f"(got {len(output_size)})")
         smallest, largest = [], []
         for d in range(n):

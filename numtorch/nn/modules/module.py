@@ -6,11 +6,22 @@ from collections import OrderedDict
 from ...tensor import Tensor
 from ..parameter import Buffer, Parameter
 from . import _hooks as hooks
-from ._hooks import backward as _backward, backward_pre as _backward_pre, forward as _forward, forward_pre as _forward_pre
-from ._hooks import (HookMixin, call_with_hooks, register_module_backward_hook, register_module_buffer_registration_hook,
-                     register_module_forward_hook, register_module_forward_pre_hook, register_module_full_backward_hook,
-                     register_module_full_backward_pre_hook, register_module_module_registration_hook,
-                     register_module_parameter_registration_hook)
+from ._hooks import (
+    HookMixin,
+    call_with_hooks,
+    register_module_backward_hook,
+    register_module_buffer_registration_hook,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+from ._hooks import backward as _backward
+from ._hooks import backward_pre as _backward_pre
+from ._hooks import forward as _forward
+from ._hooks import forward_pre as _forward_pre
 from ._state import StateMixin, _IncompatibleKeys
 from ._tree import TreeMixin
 
@@ -30,21 +41,23 @@ class Table(dict):
     """A module's parameters, buffers or submodules by name, each also an entry of the module's ``__dict__``.
 
     The table is what counts; the entries let Python find ``self.weight`` without asking ``__getattr__``, which costs fifty
-    times as much. The module is held weakly, so that the last reference to it frees its memory at once.
+    times as much. Modules are held weakly, so that the last reference to one frees its memory at once; there is more than
+    one where ``copy.copy`` made modules that share their tables.
     """
 
-    __slots__ = ("owner",)
+    __slots__ = ("owners",)
 
     def __init__(self, owner, content=()):
-        self.owner = weakref.ref(owner)
+        self.owners = [weakref.ref(owner)]
         self.update(content)
 
     def __setitem__(self, name, value):
         dict.__setitem__(self, name, value)
-        owner = self.owner()
-        # a property or method of the class hides the entry, as it hides what torch's __getattr__ would find
-        if owner is not None and getattr(type(owner), name, _MISSING) is _MISSING:
-            owner.__dict__[name] = value
+        for reference in self.owners:
+            owner = reference()
+            # a property or method of the class hides the entry, as it hides what torch's __getattr__ would find
+            if owner is not None and getattr(type(owner), name, _MISSING) is _MISSING:
+                owner.__dict__[name] = value
 
     def __delitem__(self, name):
         self.pop(name)
@@ -53,9 +66,11 @@ class Table(dict):
         """The value of ``name``, which is removed; or the default."""
         if name not in self:
             return dict.pop(self, name, *default)
-        value, owner = dict.pop(self, name), self.owner()
-        if owner is not None and owner.__dict__.get(name, _MISSING) is value:
-            del owner.__dict__[name]
+        value = dict.pop(self, name)
+        for reference in self.owners:
+            owner = reference()
+            if owner is not None and owner.__dict__.get(name, _MISSING) is value:
+                del owner.__dict__[name]
         return value
 
     def popitem(self):
@@ -89,7 +104,7 @@ class Table(dict):
 
 def typename(value):
     """The name of a value's type as torch's messages give it, such as torch.FloatTensor or int."""
-    if isinstance(value, Tensor) and type(value) is Tensor:
+    if isinstance(value, Tensor):
         return value.type()
     kind = type(value)
     module = "" if kind.__module__ == "builtins" else kind.__module__ + "."
@@ -196,7 +211,7 @@ class Module(TreeMixin, HookMixin, StateMixin):
         for table in _TABLES:
             if name in self.__dict__[table]:
                 del self.__dict__[table][name]
-                self.__dict__.pop(name, None)       # of an object that shares another's tables
+                self.__dict__.pop(name, None)       # where the table is plain
                 self._non_persistent_buffers_set.discard(name)
                 return
         object.__delattr__(self, name)
@@ -218,8 +233,8 @@ class Module(TreeMixin, HookMixin, StateMixin):
     def _enter(self, table, name, value):
         table = self.__dict__[table]
         table[name] = value
-        if (type(table) is not Table or table.owner() is not self) and getattr(type(self), name, _MISSING) is _MISSING:
-            self.__dict__[name] = value             # the table is plain, or shared with the object this is a copy of
+        if type(table) is not Table and getattr(type(self), name, _MISSING) is _MISSING:
+            self.__dict__[name] = value             # a user's __setstate__ left a plain dict
 
     def _set_module(self, name, module):
         for hook in hooks.module_registration.values():
@@ -249,6 +264,18 @@ class Module(TreeMixin, HookMixin, StateMixin):
             if own.get(key, _MISSING) is value:
                 del own[key]
         own[name] = Table(self, content)
+
+    def __copy__(self):
+        found = type(self).__new__(type(self))
+        if type(self).__getstate__ is not Module.__getstate__:
+            found.__setstate__(self.__getstate__())
+            return found
+        found.__dict__.update(self.__dict__)
+        for name in _TABLES:
+            table = found.__dict__.get(name)
+            if type(table) is Table:
+                table.owners.append(weakref.ref(found))
+        return found
 
     def __getstate__(self):
         state = self.__dict__.copy()

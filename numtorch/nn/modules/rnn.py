@@ -3,9 +3,9 @@ import math
 import numbers
 import warnings
 
+from ...ops import create
 from .. import _recurrent as recurrent
 from .. import init
-from ...ops import create
 from ..utils.rnn import PackedSequence
 from .module import Module
 from .utils import parameter

@@ -1,8 +1,8 @@
 """Embedding and EmbeddingBag: tables of vectors."""
-from .. import functional as F
-from .. import init
 from ...autograd.grad_mode import no_grad
 from ...ops import create
+from .. import functional as F
+from .. import init
 from ..parameter import Parameter
 from .module import Module
 

@@ -2,10 +2,10 @@
 import copy
 import math
 
-from .. import functional as F
-from .. import init
 from ...autograd.grad_mode import is_grad_enabled
 from ...ops import create
+from .. import functional as F
+from .. import init
 from .activation import GELU, ReLU
 from .attention import MultiheadAttention
 from .container import ModuleList
