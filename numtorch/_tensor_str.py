@@ -1,8 +1,8 @@
 """Printing: ``repr`` of tensors, equal to torch's to the character, and the print options.
 
-A tensor is printed in three steps: ``_shown`` picks the elements that appear (only those are ever looked at, so printing a
-large tensor costs what printing a small one does), ``_Cells`` decides on one number format and width for all of them, and
-``_layout`` arranges the cells in nested, wrapped brackets.
+A tensor is printed in three steps: ``_shown`` picks the elements that appear (only those are ever looked at,
+so printing a large tensor costs what printing a small one does), ``_Cells`` decides on one number format and
+width for all of them, and ``_layout`` arranges the cells in nested, wrapped brackets.
 """
 import contextlib
 import math
@@ -26,8 +26,10 @@ _options = _Options()
 _profiles = {"default": (4, 1000, 3, 80), "short": (2, 1000, 2, 80), "full": (4, math.inf, 3, 80)}
 
 
-def set_printoptions(precision=None, threshold=None, edgeitems=None, linewidth=None, profile=None, sci_mode=None):
-    """Sets how tensors are printed; what is left None stays, except that ``sci_mode`` goes back to automatic.
+def set_printoptions(precision=None, threshold=None, edgeitems=None, linewidth=None, profile=None,
+                     sci_mode=None):
+    """Sets how tensors are printed; what is left None stays, except that ``sci_mode`` goes back to
+    automatic.
 
     Args:
         precision: digits after the point (4).
@@ -46,7 +48,8 @@ def set_printoptions(precision=None, threshold=None, edgeitems=None, linewidth=N
     if profile in _profiles:
         _options.precision, _options.threshold, _options.edgeitems, _options.linewidth = _profiles[profile]
     elif profile is not None:
-        raise ValueError(f"set_printoptions(): profile must be 'default', 'short' or 'full', but got {profile!r}")
+        raise ValueError(f"set_printoptions(): profile must be 'default', 'short' or 'full', but got "
+                         f"{profile!r}")
     for name, value in (("precision", precision), ("threshold", threshold), ("edgeitems", edgeitems),
                         ("linewidth", linewidth)):
         if value is not None:
@@ -70,10 +73,11 @@ def printoptions(**options):
         set_printoptions(**before)
 
 
-# ---- one format for all cells ------------------------------------------------------------------------------------------
+# ---- one format for all cells --------------------------------------------------------------------
 
 def _number_format(shown):
-    """The format string and width that all elements of ``shown`` (a float64 array) get, and whether they are integers.
+    """The format string and width that all elements of ``shown`` (a float64 array) get, and whether they are
+    integers.
 
     Width and notation follow the finite nonzero elements alone: zeros, inf and nan are at most padded to it.
     """
@@ -111,7 +115,8 @@ def _real_cells(shown):
 
 
 def _complex_cells(shown):
-    """As ``_real_cells`` for a complex array: the real parts share one format and width, the imaginary parts another."""
+    """As ``_real_cells`` for a complex array: the real parts share one format and width, the imaginary parts
+    another."""
     real, real_width = _real_cells(shown.real)
     imag, imag_width = _real_cells(shown.imag)
     cells = []
@@ -121,7 +126,7 @@ def _complex_cells(shown):
     return cells, real_width + imag_width + 1
 
 
-# ---- the elements that are shown, and their arrangement ----------------------------------------------------------------
+# ---- the elements that are shown, and their arrangement ------------------------------------------
 
 def _shown(a, edge):
     """The elements of ``a`` at the ends of every dimension, without a look at the rest."""
@@ -130,7 +135,8 @@ def _shown(a, edge):
 
 
 def _layout(cells, shape, full, width, indent, edge):
-    """Nested brackets round the ``cells`` (an iterator) of an array of ``shape``, of which ``full`` is the size before
+    """Nested brackets round the ``cells`` (an iterator) of an array of ``shape``, of which ``full`` is the
+    size before
     summarising: a dimension that shrank gets an ellipsis between its two ends."""
     cut = shape[0] != full[0]
     if len(shape) == 1:
@@ -157,14 +163,15 @@ def _contents(a, indent):
     return _layout(iter(cells), shown.shape, a.shape, width, indent, edge)
 
 
-# ---- the whole repr ----------------------------------------------------------------------------------------------------
+# ---- the whole repr ------------------------------------------------------------------------------
 
 def _is_numtorchs(cls, name):
     return cls.__name__ == name and cls.__module__.partition(".")[0] == "numtorch"
 
 
 def tensor_repr(t, *, tensor_contents=None):
-    """``repr(t)``: contents, then those of device, size, dtype, grad_fn, requires_grad that are not what they usually are.
+    """``repr(t)``: contents, then those of device, size, dtype, grad_fn, requires_grad that are not what
+    they usually are.
 
     Args:
         t: a tensor or an object of a subclass, which is printed under its own name.
@@ -208,7 +215,8 @@ def tensor_repr(t, *, tensor_contents=None):
 
 def _with_suffixes(text, suffixes, indent):
     """Appends each suffix to the last line, or on a new one where the line would become too long."""
-    column = len(text) - text.rfind("\n") + 1           # torch's count, one more than the characters in the line
+    # torch's count, one more than the characters in the line
+    column = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:
         if column + len(suffix) + 2 > _options.linewidth:
             text += ",\n" + " " * indent + suffix
@@ -220,7 +228,8 @@ def _with_suffixes(text, suffixes, indent):
 
 
 def tensor_format(t, spec):
-    """``format(t, spec)``: a 0-dim tensor formats as its number, any other tensor as an object (an empty spec only)."""
+    """``format(t, spec)``: a 0-dim tensor formats as its number, any other tensor as an object (an empty
+    spec only)."""
     if t._a.ndim == 0 and type(t).__name__ == "Tensor":
         return format(t.item(), spec)
     return object.__format__(t, spec)

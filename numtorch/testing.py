@@ -1,4 +1,5 @@
-"""Comparing tensors in tests, and making random ones: ``assert_close`` and ``make_tensor``, with torch's messages."""
+"""Comparing tensors in tests, and making random ones: ``assert_close`` and ``make_tensor``, with torch's
+messages."""
 import collections.abc
 import math
 import warnings
@@ -13,11 +14,12 @@ from .tensor import Tensor, channels_last, channels_last_3d, wrap
 __all__ = ["assert_allclose", "assert_close", "make_tensor"]
 
 _TOLERANCES = {dtypes.float16: (1e-3, 1e-5), dtypes.bfloat16: (1.6e-2, 1e-5), dtypes.float32: (1.3e-6, 1e-5),
-               dtypes.float64: (1e-7, 1e-7), dtypes.complex64: (1.3e-6, 1e-5), dtypes.complex128: (1e-7, 1e-7)}
+               dtypes.float64: (1e-7, 1e-7), dtypes.complex64: (1.3e-6, 1e-5),
+               dtypes.complex128: (1e-7, 1e-7)}
 _OLD_TOLERANCES = {dtypes.float16: (1e-3, 1e-3), dtypes.float32: (1e-4, 1e-5), dtypes.float64: (1e-5, 1e-8)}
 
 
-# ---- assert_close ------------------------------------------------------------------------------------------------------
+# ---- assert_close --------------------------------------------------------------------------------
 
 class _Settings:
     """The arguments of ``assert_close``, and where in the containers the comparison is."""
@@ -25,7 +27,8 @@ class _Settings:
     def __init__(self, rtol, atol, equal_nan, allow_subclasses, checks, msg):
         if (rtol is None) != (atol is None):
             missing = "rtol" if rtol is None else "atol"
-            raise ValueError(f"Both 'rtol' and 'atol' must be either specified or omitted, but got no {missing}.")
+            raise ValueError(f"Both 'rtol' and 'atol' must be either specified or omitted, but got no "
+                             f"{missing}.")
         for name, value in (("rtol", rtol), ("atol", atol)):
             if value is not None and value < 0:
                 raise ValueError(f"assert_close: {name} must not be negative, but got {value}")
@@ -47,15 +50,16 @@ class _Settings:
         return tuple(max(pair) for pair in zip(*(_TOLERANCES.get(kind, (0.0, 0.0)) for kind in kinds)))
 
 
-def assert_close(actual, expected, *, allow_subclasses=True, rtol=None, atol=None, equal_nan=False, check_device=True,
-                 check_dtype=True, check_layout=True, check_stride=False, msg=None):
+def assert_close(actual, expected, *, allow_subclasses=True, rtol=None, atol=None, equal_nan=False,
+                 check_device=True, check_dtype=True, check_layout=True, check_stride=False, msg=None):
     """Raises AssertionError unless ``|actual - expected| <= atol + rtol |expected|`` for all elements.
 
     Args:
         actual, expected: tensors, arrays, numbers, None, or sequences and mappings of them.
         allow_subclasses (bool): objects of a class and of a derived one may be compared.
-        rtol, atol (float): both or none; the defaults depend on the dtype: float16 1e-3 and 1e-5, bfloat16 1.6e-2 and 1e-5,
-            float32 1.3e-6 and 1e-5, float64 1e-7 and 1e-7 (complex as its parts), other dtypes 0.
+        rtol, atol (float): both or none; the defaults depend on the dtype: float16 1e-3 and 1e-5, bfloat16
+            1.6e-2 and 1e-5, float32 1.3e-6 and 1e-5, float64 1e-7 and 1e-7 (complex as its parts), other
+            dtypes 0.
         equal_nan (bool): two nan are equal.
         check_device, check_dtype, check_layout, check_stride (bool): what must agree besides the values.
         msg (str or callable): the message, or a function of the message that would be given.
@@ -68,8 +72,8 @@ def assert_close(actual, expected, *, allow_subclasses=True, rtol=None, atol=Non
     >>> import numtorch as torch
     >>> torch.testing.assert_close(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0 + 1e-6]))
     """
-    checks = [name for name, wanted in (("device", check_device), ("dtype", check_dtype), ("layout", check_layout),
-                                        ("stride()", check_stride)) if wanted]
+    checks = [name for name, wanted in (("device", check_device), ("dtype", check_dtype),
+                                        ("layout", check_layout), ("stride()", check_stride)) if wanted]
     settings = _Settings(rtol, atol, equal_nan, allow_subclasses, checks, msg)
     for path, compare, one, other in _pairs(actual, expected, (), settings):
         compare(one, other, path, settings)
@@ -85,9 +89,9 @@ def _pairs(actual, expected, path, settings):
         missing = [k for k in expected if k not in actual]
         additional = [k for k in actual if k not in expected]
         if missing or additional:
-            settings.fail("The keys of the mappings do not match:\n"
-                          f"Missing keys in the actual mapping: {_ordered(missing)}\n"
-                          f"Additional keys in the actual mapping: {_ordered(additional)}", path)
+            settings.fail("The keys of the mappings do not match:\nMissing keys in the actual mapping: "
+                          f"{_ordered(missing)}\nAdditional keys in the actual mapping: "
+                          f"{_ordered(additional)}", path)
         keys = _ordered(list(actual))
     else:
         return [(path, *_pair(actual, expected, path, settings))]
@@ -104,12 +108,15 @@ def _pair(actual, expected, path, settings):
     if _both(numbers, actual, expected):
         return _compare_numbers, *(x.item() if isinstance(x, np.number) else x for x in (actual, expected))
     related = isinstance(actual, type(expected)) or isinstance(expected, type(actual))
-    if related and (settings.allow_subclasses or type(actual) is type(expected)) and not isinstance(actual, str):
+    if related and (settings.allow_subclasses or type(actual) is type(expected)) and not isinstance(actual,
+                                                                                                    str):
         try:
-            return _compare_tensors, *(x if isinstance(x, Tensor) else as_tensor(x) for x in (actual, expected))
+            return _compare_tensors, *(x if isinstance(x, Tensor) else as_tensor(x)
+                                       for x in (actual, expected))
         except (TypeError, ValueError, RuntimeError):
             pass                    # not an array: the error below says more
-    settings.fail(f"No comparison pair was able to handle inputs of type {type(actual)} and {type(expected)}.", path,
+    settings.fail(f"No comparison pair was able to handle inputs of type {type(actual)} and "
+                  f"{type(expected)}.", path,
                   TypeError)
 
 
@@ -156,8 +163,8 @@ def _scalar_text(actual, expected, rtol, atol):
     relative = difference / abs(expected) if expected != 0 else math.inf
     allowed = rtol != 0 or atol != 0
     return (f"Scalars are not {'close' if allowed else 'equal'}!\n\nExpected {expected} but got {actual}.\n"
-            f"Absolute difference: {difference}{f' (up to {atol} allowed)' if allowed else ''}\n"
-            f"Relative difference: {relative}{f' (up to {rtol} allowed)' if allowed else ''}")
+            f"Absolute difference: {difference}{f' (up to {atol} allowed)' if allowed else ''}\nRelative "
+            f"difference: {relative}{f' (up to {rtol} allowed)' if allowed else ''}")
 
 
 def _compare_tensors(actual, expected, path, settings):
@@ -201,37 +208,42 @@ def _tensor_text(x, y, close, rtol, atol):
 
 
 def assert_allclose(actual, expected, rtol=None, atol=None, equal_nan=True, msg=""):
-    """``assert_close`` as it was before torch 1.12: other default tolerances, no check of dtypes; deprecated."""
-    warnings.warn("`torch.testing.assert_allclose()` is deprecated since 1.12 and will be removed in a future release. "
-                  "Please use `torch.testing.assert_close()` instead. You can find detailed upgrade instructions in "
+    """``assert_close`` as it was before torch 1.12: other default tolerances, no check of dtypes;
+    deprecated."""
+    warnings.warn("`torch.testing.assert_allclose()` is deprecated since 1.12 and will be removed in a "
+                  "future release. Please use `torch.testing.assert_close()` instead. You can find detailed "
+                  "upgrade instructions in "
                   "https://github.com/pytorch/pytorch/issues/61844.", FutureWarning, stacklevel=2)
     if not isinstance(actual, Tensor):
         actual = tensor(actual)
     if not isinstance(expected, Tensor):
         expected = tensor(expected, dtype=actual.dtype)
     if rtol is None and atol is None:
-        rtol, atol = (max(pair) for pair in zip(*(_OLD_TOLERANCES.get(t.dtype, (0.0, 0.0)) for t in (actual, expected))))
-    assert_close(actual, expected, rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=False, msg=msg or None)
+        rtol, atol = (max(pair) for pair in zip(*(_OLD_TOLERANCES.get(t.dtype, (0.0, 0.0))
+                                                  for t in (actual, expected))))
+    assert_close(actual, expected, rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=False,
+                 msg=msg or None)
 
 
-# ---- make_tensor -------------------------------------------------------------------------------------------------------
+# ---- make_tensor ---------------------------------------------------------------------------------
 
-def make_tensor(*shape, dtype, device, low=None, high=None, requires_grad=False, noncontiguous=False, exclude_zero=False,
-                memory_format=None):
+def make_tensor(*shape, dtype, device, low=None, high=None, requires_grad=False, noncontiguous=False,
+                exclude_zero=False, memory_format=None):
     """A tensor of random values, uniform in [low, high).
 
     Args:
         shape: ints, or one tuple.
         dtype, device: of the tensor.
-        low, high (float): default -9 and 9 for floating and complex dtypes, -9 and 10 for signed integers, 0 and 10 for
-            uint8, 0 and 2 for bool; clamped to what the dtype holds.
+        low, high (float): default -9 and 9 for floating and complex dtypes, -9 and 10 for signed integers, 0
+            and 10 for uint8, 0 and 2 for bool; clamped to what the dtype holds.
         requires_grad (bool): whether a gradient is computed for it.
         noncontiguous (bool): give it gaps, if it has two or more elements; not together with memory_format.
         exclude_zero (bool): zeros become 1, or the least normal number of a floating dtype.
         memory_format: ``torch.contiguous_format`` or ``torch.channels_last``.
 
     Raises:
-        ValueError: low is not below high, or is nan, or the dtype holds nothing of the interval; arguments exclude another.
+        ValueError: low is not below high, or is nan, or the dtype holds nothing of the interval; arguments
+            exclude another.
 
     >>> import numtorch as torch
     >>> _ = torch.manual_seed(0)
@@ -242,8 +254,8 @@ def make_tensor(*shape, dtype, device, low=None, high=None, requires_grad=False,
     if len(shape) == 1 and isinstance(shape[0], collections.abc.Sequence):
         shape = tuple(shape[0])
     if noncontiguous and memory_format is not None:
-        raise ValueError("The parameters `noncontiguous` and `memory_format` are mutually exclusive, but got "
-                         f"noncontiguous={noncontiguous} and memory_format={memory_format}")
+        raise ValueError("The parameters `noncontiguous` and `memory_format` are mutually exclusive, but "
+                         f"got noncontiguous={noncontiguous} and memory_format={memory_format}")
     if requires_grad and dtype.category < dtypes.FLOATING:
         raise ValueError("`requires_grad=True` is not supported for boolean and integral dtypes, but got "
                          f"dtype={dtype}")
@@ -265,7 +277,8 @@ def _integers(shape, dtype, low, high):
         least, limit, default = 0, 2, (0, 2)
     else:
         info = dtypes.iinfo(dtype)
-        least, limit, default = info.min, info.max + (dtype is not dtypes.int64), (0 if info.min == 0 else -9, 10)
+        least, limit, default = info.min, info.max + (dtype is not dtypes.int64), (0 if info.min == 0
+                                                                                   else -9, 10)
     low, high = _interval(low, high, *default, least, limit, dtype)
     if low == high:
         raise ValueError(f"`low` must be less than `high`, but got {low} >= {high}")
@@ -276,8 +289,10 @@ def _reals(shape, dtype, low, high):
     info = dtypes.finfo(dtype)
     low, high = _interval(low, high, -9, 9, info.min, info.max, dtype)
     if low == high:
-        warnings.warn("Passing `low==high` to `torch.testing.make_tensor` for floating or complex types is deprecated since "
-                      "2.1 and will be removed in 2.3. Use `torch.full(...)` instead.", FutureWarning, stacklevel=3)
+        warnings.warn("Passing `low==high` to `torch.testing.make_tensor` for floating or complex types is "
+                      "deprecated since "
+                      "2.1 and will be removed in 2.3. Use `torch.full(...)` instead.", FutureWarning,
+                      stacklevel=3)
         return full(shape, complex(low, low) if dtype.is_complex else low, dtype=dtype)
     if dtype.is_complex:
         parts = empty((*shape, 2), dtype=dtype.to_real()).uniform_(low, high)
@@ -293,13 +308,14 @@ def _interval(low, high, default_low, default_high, least, limit, dtype):
     if low > high:
         raise ValueError(f"`low` must be less than `high`, but got {low} >= {high}")
     if high < least or low >= limit:
-        raise ValueError(f"The value interval specified by `low` and `high` is [{low}, {high}), but {dtype} only supports "
-                         f"[{least}, {limit})")
+        raise ValueError(f"The value interval specified by `low` and `high` is [{low}, {high}), but {dtype} "
+                         f"only supports [{least}, {limit})")
     return max(low, least), min(high, limit)
 
 
 def _laid_out(found, memory_format):
-    """The tensor with its elements in the order of a memory format; RuntimeError for one of another number of dimensions."""
+    """The tensor with its elements in the order of a memory format; RuntimeError for one of another number
+    of dimensions."""
     if memory_format in (channels_last, channels_last_3d):
         wanted = 4 if memory_format is channels_last else 5
         if found.ndim != wanted:

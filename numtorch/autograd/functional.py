@@ -1,7 +1,7 @@
 """Derivatives of functions: jacobian, hessian, and their products with vectors, by backward passes.
 
-Products from the left, v J and v H, are one backward pass. Products from the right use the double backward trick: v -> v J is
-linear in v, and its derivative in the direction of v is J v.
+Products from the left, v J and v H, are one backward pass. Products from the right use the double backward
+trick: v -> v J is linear in v, and its derivative in the direction of v is J v.
 """
 from ..ops.join import stack
 from ..tensor import Tensor
@@ -14,7 +14,7 @@ _STRICT = "This is not allowed in strict mode"
 _SINGLE = "The vector v can only be None if the {} a single Tensor with a single element."
 
 
-# ---- arguments ---------------------------------------------------------------------------------------------------------
+# ---- arguments -----------------------------------------------------------------------------------
 
 def _tuple(value, what, name):
     """Whether ``value`` is a tuple, and a tuple of tensors of it; torch's TypeError for anything else."""
@@ -22,13 +22,14 @@ def _tuple(value, what, name):
     for i, x in enumerate(value if several else (value,)):
         if not isinstance(x, Tensor):
             where = f"the value at index {i}" if several else f"the given {what}"
-            raise TypeError(f"The {what} given to {name} must be either a Tensor or a tuple of Tensors but {where} has type "
-                            f"{type(x)}.")
+            raise TypeError(f"The {what} given to {name} must be either a Tensor or a tuple of Tensors but "
+                            f"{where} has type {type(x)}.")
     return several, value if several else (value,)
 
 
 def _inputs(inputs, create_graph, name):
-    """The inputs as tensors to differentiate by: linked to the caller's graph only where ``create_graph`` asks for it."""
+    """The inputs as tensors to differentiate by: linked to the caller's graph only where ``create_graph``
+    asks for it."""
     several, inputs = _tuple(inputs, "inputs", name)
     return several, tuple(x.view_as(x) if create_graph and x.requires_grad else x.detach().requires_grad_()
                           for x in inputs)
@@ -39,8 +40,9 @@ def _outputs(func, inputs, strict, name):
     if strict:
         for i, out in enumerate(outputs):
             if not out.requires_grad:
-                raise RuntimeError(f"Output {i} of the user-provided function does not require gradients. The outputs must be "
-                                   "computed in a differentiable manner from the input when running in strict mode.")
+                raise RuntimeError(f"Output {i} of the user-provided function does not require gradients. "
+                                   "The outputs must be computed in a differentiable manner from the input "
+                                   "when running in strict mode.")
     return several, outputs
 
 
@@ -50,7 +52,8 @@ def _scalar_output(func, inputs, strict, name):
     if several:
         raise RuntimeError(f"The function given to {name} should return a single Tensor")
     if outputs[0].nelement() != 1:
-        raise RuntimeError(f"The Tensor returned by the function given to {name} should contain a single element")
+        raise RuntimeError(f"The Tensor returned by the function given to {name} should contain a single "
+                           "element")
     return outputs[0]
 
 
@@ -72,10 +75,11 @@ def _vectors(v, like, several, whose, create_graph, name):
     return tuple(one if create_graph else one.detach() for one in v)
 
 
-# ---- backward passes ---------------------------------------------------------------------------------------------------
+# ---- backward passes -----------------------------------------------------------------------------
 
 def _grads(outputs, inputs, vectors=None, create_graph=False, retain_graph=None):
-    """``grad`` of those outputs that have a history, and None where there is no way from them to an input."""
+    """``grad`` of those outputs that have a history, and None where there is no way from them to an
+    input."""
     pairs = [(out, None if vectors is None else v) for out, v in zip(outputs, vectors or outputs)
              if out is not None and out.requires_grad]
     if not pairs:
@@ -93,28 +97,30 @@ def _filled(grads, like, strict, create_graph, missing, constant="jacobian"):
                 raise RuntimeError(missing.format(i=i) + f" {_STRICT}.")
             g = x.detach().new_zeros(x.shape)
         elif strict and create_graph and not g.requires_grad:
-            raise RuntimeError(f"The {constant} of the user-provided function is independent of input {i}. {_STRICT} when "
-                               "create_graph=True.")
+            raise RuntimeError(f"The {constant} of the user-provided function is independent of input {i}. "
+                               f"{_STRICT} when create_graph=True.")
         found.append(g)
     return tuple(found)
 
 
 def _check_first(grads, strict, linear):
-    """In strict mode: the first derivatives must exist, and depend on the inputs, else the text ``linear``."""
+    """In strict mode: the first derivatives must exist, and depend on the inputs, else the text
+    ``linear``."""
     if strict:
         for i, g in enumerate(grads):
             if g is None:
-                raise RuntimeError(f"The output of the user-provided function is independent of input {i}. {_STRICT}.")
+                raise RuntimeError(f"The output of the user-provided function is independent of input {i}. "
+                                   f"{_STRICT}.")
             if not g.requires_grad:
                 raise RuntimeError(linear.format(i=i))
 
 
-_LINEAR = ("While computing the hessian, found that the jacobian of the user-provided function with respect to input {i} is "
-           "independent of the input. This is not allowed in strict mode. You should ensure that your function is twice "
-           "differentiable and that the jacobian depends on the inputs (this would be violated by a linear function for "
-           "example).")
-_NO_GRADIENT = ("The gradient with respect to input {i} is independent of the inputs of the user-provided function. "
-                "This is not allowed in strict mode.")
+_LINEAR = ("While computing the hessian, found that the jacobian of the user-provided function with respect "
+           "to input {i} is independent of the input. This is not allowed in strict mode. You should ensure "
+           "that your function is twice differentiable and that the jacobian depends on the inputs (this "
+           "would be violated by a linear function for example).")
+_NO_GRADIENT = ("The gradient with respect to input {i} is independent of the inputs of the user-provided "
+                "function. This is not allowed in strict mode.")
 
 
 def _given(results, several, create_graph):
@@ -124,7 +130,7 @@ def _given(results, several, create_graph):
     return tuple(results) if several else results[0]
 
 
-# ---- products with vectors ---------------------------------------------------------------------------------------------
+# ---- products with vectors -----------------------------------------------------------------------
 
 def vjp(func, inputs, v=None, create_graph=False, strict=False):
     """The product of a vector and the Jacobian of ``func`` at the inputs, v J: one backward pass.
@@ -170,8 +176,9 @@ def jvp(func, inputs, v=None, create_graph=False, strict=False):
         first = _grads(outputs, inputs, trick, create_graph=True)
         _check_first(first, strict, _NO_GRADIENT)
         found = _filled(_grads(first, trick, v, create_graph), outputs, strict, create_graph,
-                        "The gradient with respect to the input is independent of entry {i} in the grad_outputs when using "
-                        "the double backward trick to compute forward mode gradients.")
+                        "The gradient with respect to the input is independent of entry {i} in the "
+                        "grad_outputs when using the double backward trick to compute forward mode "
+                        "gradients.")
     return _given(outputs, several_out, create_graph), _given(found, several_out, create_graph)
 
 
@@ -198,7 +205,8 @@ def vhp(func, inputs, v=None, create_graph=False, strict=False):
 
 
 def hvp(func, inputs, v=None, create_graph=False, strict=False):
-    """The product of the Hessian of ``func`` at the inputs and a vector, H v; ``vhp`` is the same and faster.
+    """The product of the Hessian of ``func`` at the inputs and a vector, H v; ``vhp`` is the same and
+    faster.
 
     Args:
         func, inputs, v, create_graph, strict: as for ``vhp``.
@@ -215,19 +223,19 @@ def hvp(func, inputs, v=None, create_graph=False, strict=False):
         trick = tuple(x.detach().new_zeros(x.shape).requires_grad_() for x in inputs)
         second = _grads(first, inputs, trick, create_graph=True)
         found = _filled(_grads(second, trick, v, create_graph), inputs, strict, create_graph,
-                        "The hessian of the user-provided function is independent of entry {i} in the grad_jacobian, which "
-                        "prevents the double backward trick.", "hessian")
+                        "The hessian of the user-provided function is independent of entry {i} in the "
+                        "grad_jacobian, which prevents the double backward trick.", "hessian")
     return _given((output,), False, create_graph), _given(found, several, create_graph)
 
 
-# ---- whole matrices ----------------------------------------------------------------------------------------------------
+# ---- whole matrices ------------------------------------------------------------------------------
 
 def _refuse(name, vectorize, strategy):
     if strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
     if vectorize or strategy == "forward-mode":
-        raise NotImplementedError(f"{name}: vectorize=True and forward mode are not built; leave them out for one backward "
-                                  "pass a row")
+        raise NotImplementedError(f"{name}: vectorize=True and forward mode are not built; leave them out "
+                                  "for one backward pass a row")
 
 
 def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, strategy="reverse-mode"):
@@ -239,8 +247,8 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
         vectorize, strategy: only False and ``"reverse-mode"`` are built.
 
     Returns:
-        A tensor of shape output.shape + input.shape; a tuple of them for a tuple of inputs, or of outputs; a tuple of tuples,
-        first by output, for both.
+        A tensor of shape output.shape + input.shape; a tuple of them for a tuple of inputs, or of outputs; a
+        tuple of tuples, first by output, for both.
 
     >>> import numtorch as torch
     >>> torch.autograd.functional.jacobian(lambda x: x * x, torch.tensor([1.0, 2.0]))
@@ -262,21 +270,25 @@ def _rows(i, out, inputs, create_graph, strict):
     for j in range(out.nelement()):
         unit = out.detach().new_zeros(out.shape)
         unit.view(-1)[j] = 1
-        for k, (g, x) in enumerate(zip(_grads((out,), inputs, (unit,), create_graph, retain_graph=True), inputs)):
+        for k, (g, x) in enumerate(zip(_grads((out,), inputs, (unit,), create_graph, retain_graph=True),
+                                       inputs)):
             if g is None:
                 if strict:
-                    raise RuntimeError(f"Output {i} of the user-provided function is independent of input {k}. {_STRICT}.")
+                    raise RuntimeError(f"Output {i} of the user-provided function is independent of input "
+                                       f"{k}. {_STRICT}.")
                 g = x.detach().new_zeros(x.shape)
             elif strict and create_graph and not g.requires_grad:
-                raise RuntimeError(f"The jacobian of the user-provided function is independent of input {i}. {_STRICT} when "
-                                   "create_graph=True.")
+                raise RuntimeError(f"The jacobian of the user-provided function is independent of input "
+                                   f"{i}. {_STRICT} when create_graph=True.")
             parts[k].append(g)
     shape = tuple(out.shape)
-    return tuple(stack(part).view(shape + tuple(x.shape)) if part else x.detach().new_zeros(shape + tuple(x.shape))
+    return tuple(stack(part).view(shape + tuple(x.shape)) if part else x.detach().new_zeros(shape
+                                                                                            + tuple(x.shape))
                  for part, x in zip(parts, inputs))
 
 
-def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, outer_jacobian_strategy="reverse-mode"):
+def hessian(func, inputs, create_graph=False, strict=False, vectorize=False,
+            outer_jacobian_strategy="reverse-mode"):
     """The Hessian of ``func`` at the inputs: the Jacobian of its gradient.
 
     Args:
@@ -285,14 +297,15 @@ def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, out
         vectorize, outer_jacobian_strategy: only False and ``"reverse-mode"`` are built.
 
     Returns:
-        A tensor of shape input.shape + input.shape; for a tuple of inputs a tuple of tuples, entry [i][j] of shape
-        inputs[i].shape + inputs[j].shape.
+        A tensor of shape input.shape + input.shape; for a tuple of inputs a tuple of tuples, entry [i][j] of
+        shape inputs[i].shape + inputs[j].shape.
     """
     _refuse("hessian", vectorize, outer_jacobian_strategy)
     several, inputs = _tuple(inputs, "inputs", "hessian")
 
     def gradient(*args):
-        found = jacobian(lambda *x: _scalar_output(func, x, strict, "hessian").squeeze(), args, create_graph=True)
+        found = jacobian(lambda *x: _scalar_output(func, x, strict, "hessian").squeeze(), args,
+                         create_graph=True)
         _check_first(found, strict, _LINEAR)
         return found
 

@@ -1,7 +1,8 @@
 """Checks of gradients against finite differences: ``gradcheck`` and ``gradgradcheck``.
 
-Each output is differenced against each element of each input: (f(x + eps) - f(x - eps)) / (2 eps), in the inputs' own memory,
-so that functions of non-contiguous inputs are checked as they are. ``fast_mode`` compares one random projection instead.
+Each output is differenced against each element of each input: (f(x + eps) - f(x - eps)) / (2 eps), in the
+inputs' own memory, so that functions of non-contiguous inputs are checked as they are. ``fast_mode``
+compares one random projection instead.
 """
 import warnings
 
@@ -30,21 +31,22 @@ def _differentiable(values):
 
 def _check_inputs(inputs):
     if not _differentiable(inputs):
-        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of them have "
-                         "requires_grad=True.")
+        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of them "
+                         "have requires_grad=True.")
     for i, x in enumerate(inputs):
         if isinstance(x, Tensor) and x._rg:
             if x._a.dtype.name not in _DOUBLES:
-                warnings.warn(f"Input #{i} requires gradient and is not a double precision floating point or complex. "
-                              "This check will likely fail if all the inputs are not of double precision floating point or "
-                              "complex. ", stacklevel=3)
+                warnings.warn(f"Input #{i} requires gradient and is not a double precision floating point "
+                              "or complex. This check will likely fail if all the inputs are not of double "
+                              "precision floating point or complex. ", stacklevel=3)
             if x._a.size and any(s == 0 and n > 1 for s, n in zip(x._a.strides, x._a.shape)):
-                raise RuntimeError(f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are "
-                                   "non-overlapping to be able to compute the numerical gradients correctly. You should "
-                                   "call .contiguous on the input before passing it to gradcheck.")
+                raise RuntimeError(f"The {i}th input has a dimension with stride 0. gradcheck only supports "
+                                   "inputs that are non-overlapping to be able to compute the numerical "
+                                   "gradients correctly. You should call .contiguous on the input before "
+                                   "passing it to gradcheck.")
 
 
-# ---- derivatives by differences ----------------------------------------------------------------------------------------
+# ---- derivatives by differences ------------------------------------------------------------------
 
 def _values(func, inputs):
     """The differentiable outputs as flat copies."""
@@ -83,7 +85,8 @@ def _numeric(func, inputs, x, outputs, eps):
 
 
 def _gradient_of_part(parts, unit):
-    """What backward returns for the output direction ``unit`` (1: the real part, 1j: the imaginary part of the output).
+    """What backward returns for the output direction ``unit`` (1: the real part, 1j: the imaginary part of
+    the output).
 
     It is the derivative of that real number by the real part of x, plus i times that by the imaginary part.
     """
@@ -91,7 +94,7 @@ def _gradient_of_part(parts, unit):
     return reals[0] if len(reals) == 1 else reals[0] + 1j * reals[1]
 
 
-# ---- derivatives by backward -------------------------------------------------------------------------------------------
+# ---- derivatives by backward ---------------------------------------------------------------------
 
 def _backward(out, tensors, seed):
     """The gradients with respect to ``tensors`` as flat arrays, zeros where there is no way."""
@@ -99,11 +102,13 @@ def _backward(out, tensors, seed):
     for g, x in zip(found, tensors):
         if g is not None and g._a.shape != x._a.shape:
             raise GradcheckError("grad is incorrect size")
-    return [np.zeros(x._a.size, x._a.dtype) if g is None else g._a.reshape(-1).copy() for g, x in zip(found, tensors)]
+    return [np.zeros(x._a.size, x._a.dtype) if g is None else g._a.reshape(-1).copy() for g,
+            x in zip(found, tensors)]
 
 
 def _analytic(out, tensors, unit):
-    """The derivatives of an output by each tensor, (elements of x, elements of the output): one backward a column."""
+    """The derivatives of an output by each tensor, (elements of x, elements of the output): one backward a
+    column."""
     tables = [np.empty((x._a.size, out._a.size), x._a.dtype) for x in tensors]
     for i in range(out._a.size):
         seed = np.zeros(out._a.size, out._a.dtype)
@@ -113,10 +118,11 @@ def _analytic(out, tensors, unit):
     return tables
 
 
-# ---- comparison --------------------------------------------------------------------------------------------------------
+# ---- comparison ----------------------------------------------------------------------------------
 
 def _parts(outputs):
-    """The parts of outputs to look at: (unit, what to say of it); of complex outputs the imaginary one first."""
+    """The parts of outputs to look at: (unit, what to say of it); of complex outputs the imaginary one
+    first."""
     if not any(o._a.dtype.kind == _COMPLEX for o in outputs):
         return [(1.0, "")]
     return [(unit, f"While considering the {name} part of complex outputs only, ")
@@ -131,9 +137,9 @@ def _check_repeats(first, second, nondet_tol):
     for a, b in zip(first, second):
         if a.size and np.abs(a - b).max() > nondet_tol:
             raise GradcheckError(
-                "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
-                "different values, although analytical gradient matches numerical gradient."
-                f"The tolerance for nondeterminism was {nondet_tol}.")
+                "Backward is not reentrant, i.e., running backward with same input and grad_output multiple "
+                "times gives different values, although analytical gradient matches numerical gradient.The "
+                f"tolerance for nondeterminism was {nondet_tol}.")
 
 
 def _slow(func, inputs, outputs, eps, atol, rtol, nondet_tol):
@@ -171,9 +177,11 @@ def _fast(func, inputs, outputs, eps, atol, rtol, nondet_tol):
                 first, second = (_backward(out, [x], seed) for _ in range(2))
                 analytic = float(np.real(np.vdot(first[0], u)))
                 if not np.isclose(analytic, numeric, rtol, atol, equal_nan=True):
-                    wanted = _gradient_of_part(_numeric(func, inputs, x, outputs, eps)[o], unit).astype(x._a.dtype)
+                    wanted = _gradient_of_part(_numeric(func, inputs, x, outputs, eps)[o],
+                                               unit).astype(x._a.dtype)
                     raise GradcheckError(
-                        _mismatch(note, o, j, numeric, analytic) + "\nThe numbers above are of random directions (fast "
+                        _mismatch(note, o, j, numeric, analytic) + "\nThe numbers above are of random "
+                                                                   "directions (fast "
                         f"mode). The whole jacobians:\n\nNumerical:\n{wrap(wanted)}\nAnalytical:\n"
                         f"{wrap(_analytic(out, [x], unit)[0])}\n")
                 _check_repeats(first, second, nondet_tol)
@@ -212,23 +220,26 @@ def _check_constant(func, inputs, eps):
 
 def _check_dtypes(outputs, tensors):
     for out in outputs:
-        found = grad(out, tensors, wrap(np.ones(out._a.shape, out._a.dtype)), retain_graph=True, allow_unused=True)
+        found = grad(out, tensors, wrap(np.ones(out._a.shape, out._a.dtype)), retain_graph=True,
+                     allow_unused=True)
         if any(g is not None and g._a.dtype != x._a.dtype for g, x in zip(found, tensors)):
             raise GradcheckError("grad is incorrect type")
 
 
 def gradcheck(func, inputs, *, eps=1e-06, atol=1e-05, rtol=0.001, raise_exception=True, nondet_tol=0.0,
-              check_undefined_grad=True, check_grad_dtypes=False, check_batched_grad=False, check_batched_forward_grad=False,
+              check_undefined_grad=True, check_grad_dtypes=False, check_batched_grad=False,
+              check_batched_forward_grad=False,
               check_forward_ad=False, check_backward_ad=True, fast_mode=False, masked=None):
     """Whether the gradients of ``func`` agree with finite differences.
 
     Args:
         func (callable): of the inputs, returning a Tensor or a tuple of them.
-        inputs (tuple of Tensor or Tensor): those in float64 (or complex128) that require gradients are checked.
+        inputs (tuple of Tensor or Tensor): those in float64 (or complex128) that require gradients are
+            checked.
         eps, atol, rtol, nondet_tol (float): the step, and the tolerances of agreement and of repetition.
         raise_exception (bool): raise GradcheckError, with the two Jacobians; else return False.
-        check_undefined_grad (bool): without effect: each output is differentiated alone, so that the gradients of the others
-            are undefined in any case.
+        check_undefined_grad (bool): without effect: each output is differentiated alone, so that the
+            gradients of the others are undefined in any case.
         check_grad_dtypes (bool): gradients must have their inputs' dtypes.
         fast_mode (bool): one random projection of each Jacobian instead of every element.
         masked (bool): without effect, it is for sparse tensors.
@@ -246,8 +257,9 @@ def gradcheck(func, inputs, *, eps=1e-06, atol=1e-05, rtol=0.001, raise_exceptio
     True
     """
     if check_forward_ad or check_batched_grad or check_batched_forward_grad:
-        raise NotImplementedError("gradcheck: forward mode and batched gradients are not built; leave check_forward_ad, "
-                                  "check_batched_grad and check_batched_forward_grad at False")
+        raise NotImplementedError("gradcheck: forward mode and batched gradients are not built; leave "
+                                  "check_forward_ad, check_batched_grad and check_batched_forward_grad at "
+                                  "False")
     if not check_backward_ad:
         raise AssertionError("Expected at least one of check_forward_ad or check_backward_ad to be True")
     inputs = _as_tuple(inputs)
@@ -273,17 +285,21 @@ def gradcheck(func, inputs, *, eps=1e-06, atol=1e-05, rtol=0.001, raise_exceptio
     return True
 
 
-def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-06, atol=1e-05, rtol=0.001, gen_non_contig_grad_outputs=False,
+def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-06, atol=1e-05, rtol=0.001,
+                  gen_non_contig_grad_outputs=False,
                   raise_exception=True, nondet_tol=0.0, check_undefined_grad=True, check_grad_dtypes=False,
-                  check_batched_grad=False, check_fwd_over_rev=False, check_rev_over_rev=True, fast_mode=False, masked=False):
-    """Whether the gradients of the gradients of ``func`` agree with finite differences; arguments as ``gradcheck``.
+                  check_batched_grad=False, check_fwd_over_rev=False, check_rev_over_rev=True,
+                  fast_mode=False, masked=False):
+    """Whether the gradients of the gradients of ``func`` agree with finite differences; arguments as
+    ``gradcheck``.
 
     Args:
         grad_outputs (Tensors): the gradients with respect to the outputs; random if left out.
         gen_non_contig_grad_outputs (bool): the random ones have gaps.
     """
     if check_fwd_over_rev:
-        raise NotImplementedError("gradgradcheck: forward mode is not built; leave check_fwd_over_rev at False")
+        raise NotImplementedError("gradgradcheck: forward mode is not built; leave check_fwd_over_rev at "
+                                  "False")
     if not check_rev_over_rev:
         raise AssertionError("Expected at least one of check_fwd_over_rev or check_rev_over_rev to be True")
     inputs = _as_tuple(inputs)
@@ -309,7 +325,8 @@ def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-06, atol=1e-05, rto
         found = gradients(*inputs, *grad_outputs)
     if not found:
         return True
-    return gradcheck(gradients, (*inputs, *grad_outputs), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception,
+    return gradcheck(gradients, (*inputs, *grad_outputs), eps=eps, atol=atol, rtol=rtol,
+                     raise_exception=raise_exception,
                      nondet_tol=nondet_tol, check_undefined_grad=False, check_grad_dtypes=check_grad_dtypes,
                      check_batched_grad=check_batched_grad, fast_mode=fast_mode)
 

@@ -4,7 +4,7 @@ from ..tensor import Tensor
 from ._pointwise import unary
 from .compare import (bitwise_and, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor, eq, ge,
                       gt, le, lt, ne, wrap_number)
-from .pointwise import X, _doc, _true_div, add, div, floor_divide, mul, neg, positive, reciprocal, remainder, rsub, sub
+from .pointwise import (X, _doc, _true_div, abs, add, div, floor_divide, mul, neg, positive, pow, reciprocal, remainder, rsub, sub)
 
 # ---- parts of complex numbers --------------------------------------------------------------------------------------------
 

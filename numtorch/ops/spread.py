@@ -1,13 +1,16 @@
 """Reductions to truth values, and spreads: variance, standard deviation, logsumexp."""
 import builtins
 import math
+
 import numpy as np
 
-from .. import dtypes, kernels as K, shape as shapes
+from .. import dtypes
+from .. import kernels as K
+from .. import shape as shapes
 from ..op import OUT, op, record
 from ..tensor import wrap
 from .convert import to_dtype
-from .reduce import _dims, amax, mean, restore
+from .reduce import _dims, amax, mean, restore, sum
 
 # ---- logic: NumPy's C loops stop at the first answer, which a kernel could not beat -----------------------------------------
 

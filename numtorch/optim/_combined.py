@@ -11,12 +11,13 @@ def _check(name, schedulers, optimizer):
         if not hasattr(scheduler, "optimizer"):
             raise TypeError(f"{name} at index {i} should have `optimizer` as its attribute.")
         if isinstance(scheduler, ReduceLROnPlateau):
-            raise ValueError(f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to be "
-                             f"specified when calling `step`, but got one at index {i} in the given schedulers sequence.")
+            raise ValueError(f"{name} does not support `ReduceLROnPlateau` scheduler as it requires "
+                             "additional kwargs to be specified when calling `step`, but got one at index "
+                             f"{i} in the given schedulers sequence.")
         if scheduler.optimizer is not optimizer:
-            raise ValueError(f"{name} expects all schedulers to belong to the same optimizer, but got scheduler "
-                             f"{type(scheduler).__name__} at index {i} has {scheduler.optimizer}, which is different from "
-                             f"{type(optimizer).__name__}.")
+            raise ValueError(f"{name} expects all schedulers to belong to the same optimizer, but got "
+                             f"scheduler {type(scheduler).__name__} at index {i} has {scheduler.optimizer}, "
+                             f"which is different from {type(optimizer).__name__}.")
 
 
 class _Combined(LRScheduler):
@@ -24,7 +25,8 @@ class _Combined(LRScheduler):
 
     def state_dict(self):
         """All attributes but the optimiser, the parts as their own dicts."""
-        found = {key: value for key, value in self.__dict__.items() if key not in ("optimizer", "_schedulers")}
+        found = {key: value for key, value in self.__dict__.items() if key not in ("optimizer",
+                                                                                   "_schedulers")}
         found["_schedulers"] = [scheduler.state_dict() for scheduler in self._schedulers]
         return found
 
@@ -50,12 +52,14 @@ class SequentialLR(_Combined):
             raise ValueError("SequentialLR expects at least one scheduler, but got no scheduler.")
         _check("SequentialLR", schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
-            raise ValueError("Sequential Schedulers expects number of schedulers provided to be one more than the number of "
-                             f"milestone points, but got number of schedulers {len(schedulers)} and the number of milestones "
-                             f"to be equal to {len(milestones)}")
+            raise ValueError("Sequential Schedulers expects number of schedulers provided to be one more "
+                             "than the number of milestone points, but got number of schedulers "
+                             f"{len(schedulers)} and the number of milestones to be equal to "
+                             f"{len(milestones)}")
         self._schedulers, self._milestones = schedulers, milestones
         self.last_epoch, self.optimizer = last_epoch + 1, optimizer
-        # Each part has taken its first step when it was made; all of them are taken back, and the first one's repeated.
+        # Each part has taken its first step when it was made; all of them are taken back, and the first
+        # one's repeated.
         for group in optimizer.param_groups:
             set_value(group, "lr", group["initial_lr"])
         for scheduler in schedulers:
@@ -94,7 +98,8 @@ class ChainedScheduler(_Combined):
 
     def __init__(self, schedulers, optimizer=None):
         if len(schedulers) < 1:
-            raise ValueError("ChainedScheduler expects at least one scheduler to be chained, but got no scheduler.")
+            raise ValueError("ChainedScheduler expects at least one scheduler to be chained, but got no "
+                             "scheduler.")
         optimizer = optimizer or schedulers[0].optimizer
         _check("ChainedScheduler", schedulers, optimizer)
         self._schedulers, self.optimizer = schedulers, optimizer

@@ -20,21 +20,23 @@ def _set_momentum(group, value, use_beta1):
 
 
 class CyclicLR(LRScheduler):
-    """lr goes up from base_lr to max_lr and back, in triangles, arXiv:1506.01186; momentum the other way round.
+    """lr goes up from base_lr to max_lr and back, in triangles, arXiv:1506.01186; momentum the other way
+    round.
 
     Args:
         optimizer (Optimizer): whose rates are set, once a batch.
         base_lr, max_lr (float or list): ends of the cycle, one or one a group.
         step_size_up, step_size_down (int): steps of each half; step_size_down is step_size_up if left out.
-        mode: ``"triangular"``; ``"triangular2"`` halves the height each cycle; ``"exp_range"`` multiplies it by gamma each
-            step.
-        scale_fn: the height's factor as a function of cycle or step (``scale_mode`` ``"cycle"`` or ``"iterations"``); in
-            place of mode.
+        mode: ``"triangular"``; ``"triangular2"`` halves the height each cycle; ``"exp_range"`` multiplies it
+            by gamma each step.
+        scale_fn: the height's factor as a function of cycle or step (``scale_mode`` ``"cycle"`` or
+            ``"iterations"``); in place of mode.
         cycle_momentum (bool), base_momentum, max_momentum: cycle momentum (or beta1) as well.
         last_epoch (int): -1, or the step to resume after.
     """
 
-    def __init__(self, optimizer, base_lr, max_lr, step_size_up=2000, step_size_down=None, mode="triangular", gamma=1.0,
+    def __init__(self, optimizer, base_lr, max_lr, step_size_up=2000, step_size_down=None, mode="triangular",
+                 gamma=1.0,
                  scale_fn=None, scale_mode="cycle", cycle_momentum=True, base_momentum=0.8, max_momentum=0.9,
                  last_epoch=-1):
         check_optimizer(optimizer)
@@ -68,7 +70,8 @@ class CyclicLR(LRScheduler):
         """The factor of the triangle's height in cycle or at step ``x``."""
         if self._custom is not None:
             return self._custom(x)
-        return 1.0 if self.mode == "triangular" else 1 / 2.0 ** (x - 1) if self.mode == "triangular2" else self.gamma ** x
+        return 1.0 if self.mode == "triangular" else 1 / 2.0 ** (x
+                                                                 - 1) if self.mode == "triangular2" else self.gamma ** x
 
     def get_lr(self):
         """The rates of this step; sets momentum as well."""
@@ -78,7 +81,8 @@ class CyclicLR(LRScheduler):
         share = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
         scale = self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
         if self.cycle_momentum:
-            for low, high, group in zip(self.base_momentums, self.max_momentums, self.optimizer.param_groups):
+            for low, high, group in zip(self.base_momentums, self.max_momentums,
+                                        self.optimizer.param_groups):
                 _set_momentum(group, high - (high - low) * share * scale, self.use_beta1)
         return [low + (high - low) * share * scale for low, high in zip(self.base_lrs, self.max_lrs)]
 
@@ -98,7 +102,8 @@ class CyclicLR(LRScheduler):
 
 
 class OneCycleLR(LRScheduler):
-    """lr goes from max_lr / div_factor up to max_lr and down far below its start, arXiv:1708.07120; momentum inversely.
+    """lr goes from max_lr / div_factor up to max_lr and down far below its start, arXiv:1708.07120; momentum
+    inversely.
 
     Args:
         optimizer (Optimizer): whose rates are set, once a batch.
@@ -107,7 +112,8 @@ class OneCycleLR(LRScheduler):
         pct_start (float): share of the cycle that rises.
         anneal_strategy: ``"cos"`` or ``"linear"``.
         cycle_momentum (bool), base_momentum, max_momentum: cycle momentum (or beta1) as well.
-        div_factor (float): first rate is max_lr / div_factor; final_div_factor: last one is that / final_div_factor.
+        div_factor (float): first rate is max_lr / div_factor; final_div_factor: last one is that /
+            final_div_factor.
         three_phase (bool): come down to the first rate as fast as it rose, then to the last one.
         last_epoch (int): -1, or the step to resume after.
 
@@ -116,8 +122,8 @@ class OneCycleLR(LRScheduler):
     """
 
     def __init__(self, optimizer, max_lr, total_steps=None, epochs=None, steps_per_epoch=None, pct_start=0.3,
-                 anneal_strategy="cos", cycle_momentum=True, base_momentum=0.85, max_momentum=0.95, div_factor=25.0,
-                 final_div_factor=1e4, three_phase=False, last_epoch=-1):
+                 anneal_strategy="cos", cycle_momentum=True, base_momentum=0.85, max_momentum=0.95,
+                 div_factor=25.0, final_div_factor=1e4, three_phase=False, last_epoch=-1):
         check_optimizer(optimizer)
         self.optimizer = optimizer
         self.total_steps = _cycle_length(total_steps, epochs, steps_per_epoch)
@@ -126,14 +132,16 @@ class OneCycleLR(LRScheduler):
         last, rise = self.total_steps - 1, float(pct_start * self.total_steps) - 1
         corners = [(rise, "initial_lr", "max_lr", "max_momentum", "base_momentum")]
         if three_phase:
-            corners += [(2 * pct_start * self.total_steps - 2, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
+            corners += [(2 * pct_start * self.total_steps - 2, "max_lr", "initial_lr", "base_momentum",
+                         "max_momentum"),
                         (last, "initial_lr", "min_lr", "max_momentum", "max_momentum")]
         else:
             corners += [(last, "max_lr", "min_lr", "base_momentum", "max_momentum")]
         names = ("end_step", "start_lr", "end_lr", "start_momentum", "end_momentum")
         self._schedule_phases = [dict(zip(names, corner)) for corner in corners]
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
+            raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got "
+                             f"{anneal_strategy}")
         self._anneal_func_type = anneal_strategy
         max_lrs = per_group("max_lr", max_lr, optimizer)
         if last_epoch == -1:
@@ -162,7 +170,8 @@ class OneCycleLR(LRScheduler):
         self._warn_outside_step()
         step = self.last_epoch
         if step > self.total_steps:
-            raise ValueError(f"Tried to step {step} times. The specified number of total steps is {self.total_steps}")
+            raise ValueError(f"Tried to step {step} times. The specified number of total steps is "
+                             f"{self.total_steps}")
         start, phases = 0.0, self._schedule_phases
         for phase in phases:
             if step <= phase["end_step"] or phase is phases[-1]:
@@ -221,7 +230,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         return [self.eta_min + (base - self.eta_min) * share for base in self.base_lrs]
 
     def step(self, epoch=None):
-        """Sets the rates of the next epoch, or those of ``epoch``, which may be a fraction such as 2 + batch / batches."""
+        """Sets the rates of the next epoch, or those of ``epoch``, which may be a fraction such as 2 + batch
+        / batches."""
         if epoch is None and self.last_epoch < 0:
             epoch = 0
         if epoch is None:

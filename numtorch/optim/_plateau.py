@@ -13,15 +13,15 @@ class ReduceLROnPlateau(LRScheduler):
         mode: ``"min"`` if the metric should fall, ``"max"`` if it should rise.
         factor (float): less than 1.
         patience (int): epochs without improvement that are let pass.
-        threshold (float): the least improvement; a share of the best value with ``threshold_mode="rel"``, a difference with
-            ``"abs"``.
+        threshold (float): the least improvement; a share of the best value with ``threshold_mode="rel"``, a
+            difference with ``"abs"``.
         cooldown (int): epochs after a reduction in which nothing is counted.
         min_lr (float or list): least rate, one or one a group.
         eps (float): a reduction by less is left out.
     """
 
-    def __init__(self, optimizer, mode="min", factor=0.1, patience=10, threshold=1e-4, threshold_mode="rel", cooldown=0,
-                 min_lr=0, eps=1e-8):
+    def __init__(self, optimizer, mode="min", factor=0.1, patience=10, threshold=1e-4, threshold_mode="rel",
+                 cooldown=0, min_lr=0, eps=1e-8):
         if factor >= 1.0:
             raise ValueError("Factor should be < 1.0.")
         self.factor = factor
@@ -79,9 +79,10 @@ class ReduceLROnPlateau(LRScheduler):
         if len(groups) != len(self.min_lrs):
             if self.default_min_lr is None:
                 raise RuntimeError(
-                    f"The number of param groups in the `optimizer` ({len(groups)}) differs from when `ReduceLROnPlateau` was "
-                    f"initialized ({len(self.min_lrs)}), usually due to a new param group being added to the optimizer. Please "
-                    "modify the `min_lrs` field to match the length of the `optimizer` param groups.")
+                    f"The number of param groups in the `optimizer` ({len(groups)}) differs from when "
+                    f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new param "
+                    "group being added to the optimizer. Please modify the `min_lrs` field to match the "
+                    "length of the `optimizer` param groups.")
             self.min_lrs = [self.default_min_lr] * len(groups)
         for group, least in zip(groups, self.min_lrs):
             old = float(group["lr"])
@@ -96,7 +97,8 @@ class ReduceLROnPlateau(LRScheduler):
 
     def _is_better(self, a, best):
         if self.threshold_mode == "rel":
-            return a < best * (1.0 - self.threshold) if self.mode == "min" else a > best * (self.threshold + 1.0)
+            return a < best * (1.0 - self.threshold) if self.mode == "min" else a > best * (self.threshold
+                                                                                            + 1.0)
         return a < best - self.threshold if self.mode == "min" else a > best + self.threshold
 
     def load_state_dict(self, state_dict):

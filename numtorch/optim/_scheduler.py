@@ -1,4 +1,5 @@
-"""The base of all learning rate schedules: counting steps, writing the rate into the groups, warnings on wrong order."""
+"""The base of all learning rate schedules: counting steps, writing the rate into the groups, warnings on
+wrong order."""
 import contextlib
 import functools
 import warnings
@@ -8,10 +9,11 @@ from ..tensor import Tensor
 from .optimizer import Optimizer
 
 EPOCH_WARNING = (
-    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. Please use "
-    "`scheduler.step()` to step the scheduler. During the deprecation, if epoch is different from None, the closed form is "
-    "used instead of the new chainable form, where available. Please open an issue if you are unable to replicate your use "
-    "case: https://github.com/pytorch/pytorch/issues/new/choose.")
+    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. "
+    "Please use `scheduler.step()` to step the scheduler. During the deprecation, if epoch is different "
+    "from None, the closed form is used instead of the new chainable form, where available. Please open an "
+    "issue if you are unable to replicate your use case: "
+    "https://github.com/pytorch/pytorch/issues/new/choose.")
 _SEE = "See more details at https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
 
 
@@ -40,8 +42,8 @@ def per_group(name, value, optimizer):
     if not isinstance(value, (list, tuple)):
         return [value] * len(optimizer.param_groups)
     if len(value) != len(optimizer.param_groups):
-        raise ValueError(f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values, "
-                         f"param_groups has {len(optimizer.param_groups)}.")
+        raise ValueError(f"{name} must have the same length as optimizer.param_groups. {name} has "
+                         f"{len(value)} values, param_groups has {len(optimizer.param_groups)}.")
     return value
 
 
@@ -65,8 +67,10 @@ class LRScheduler:
     """Base class of schedules: derive from it and define ``get_lr``.
 
     Args:
-        optimizer (Optimizer): whose groups' ``lr`` is set; each group keeps its first rate as ``initial_lr``.
-        last_epoch (int): -1 to start, or the epoch to resume after; the groups must then have ``initial_lr``.
+        optimizer (Optimizer): whose groups' ``lr`` is set; each group keeps its first rate as
+            ``initial_lr``.
+        last_epoch (int): -1 to start, or the epoch to resume after; the groups must then have
+            ``initial_lr``.
 
     Raises:
         TypeError: optimizer is not an Optimizer.
@@ -84,9 +88,10 @@ class LRScheduler:
                 group.setdefault("initial_lr", copied(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(
-                    f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with last_epoch >= 0.\n"
-                    "This typically happens when:\n1. You're trying to resume training from a checkpoint but haven't properly "
-                    "loaded the optimizer state\n2. You're using last_epoch >= 0 for a fresh training run (not recommended)")
+                    f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with "
+                    "last_epoch >= 0.\nThis typically happens when:\n1. You're trying to resume training "
+                    "from a checkpoint but haven't properly loaded the optimizer state\n2. You're using "
+                    "last_epoch >= 0 for a fresh training run (not recommended)")
         self.base_lrs = [copied(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         _count_steps(optimizer)
@@ -122,7 +127,8 @@ class LRScheduler:
 
     def _warn_outside_step(self):
         if not self._get_lr_called_within_step:
-            warnings.warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.",
+            warnings.warn("To get the last learning rate computed by the scheduler, please use "
+                          "`get_last_lr()`.",
                           UserWarning, stacklevel=3)
 
     def step(self, epoch=None):
@@ -133,13 +139,15 @@ class LRScheduler:
         """
         if self._step_count == 1:
             if not hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):
-                warnings.warn("Seems like `optimizer.step()` has been overridden after learning rate scheduler "
-                              "initialization. Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`. "
+                warnings.warn("Seems like `optimizer.step()` has been overridden after learning rate "
+                              "scheduler initialization. Please, make sure to call `optimizer.step()` "
+                              "before `lr_scheduler.step()`. "
                               + _SEE, UserWarning, stacklevel=2)
             elif not getattr(self.optimizer, "_opt_called", False):
-                warnings.warn("Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and later, "
-                              "you should call them in the opposite order: `optimizer.step()` before `lr_scheduler.step()`.  "
-                              "Failure to do this will result in PyTorch skipping the first value of the learning rate "
+                warnings.warn("Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch "
+                              "1.1.0 and later, you should call them in the opposite order: "
+                              "`optimizer.step()` before `lr_scheduler.step()`.  Failure to do this will "
+                              "result in PyTorch skipping the first value of the learning rate "
                               "schedule. " + _SEE, UserWarning, stacklevel=2)
         self._step_count += 1
         if epoch is not None:
@@ -153,7 +161,8 @@ class LRScheduler:
                 values = self.get_lr()
             else:
                 self.last_epoch = epoch
-                values = self._get_closed_form_lr() if hasattr(self, "_get_closed_form_lr") else self.get_lr()
+                values = self._get_closed_form_lr() if hasattr(self,
+                                                               "_get_closed_form_lr") else self.get_lr()
         self._write(values)
 
     def _write(self, values):

@@ -11,14 +11,15 @@ class Adagrad(Fused):
     Args:
         params: tensors, (name, tensor) pairs, or dicts that define groups.
         lr (float or Tensor): learning rate.
-        lr_decay, weight_decay, initial_accumulator_value, eps (float): at least 0; s starts at initial_accumulator_value.
+        lr_decay, weight_decay, initial_accumulator_value, eps (float): at least 0; s starts at
+            initial_accumulator_value.
         foreach, fused: accepted; the step is always one fused kernel.
         maximize (bool): climb instead.
         differentiable: True is not built.
     """
 
-    def __init__(self, params, lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value=0, eps=1e-10, foreach=None, *,
-                 maximize=False, differentiable=False, fused=None):
+    def __init__(self, params, lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value=0, eps=1e-10,
+                 foreach=None, *, maximize=False, differentiable=False, fused=None):
         check_rate(lr)
         check_not_negative(lr_decay=lr_decay, weight_decay=weight_decay,
                            initial_accumulator_value=initial_accumulator_value, epsilon=eps)
@@ -37,10 +38,10 @@ class Adagrad(Fused):
 
     def share_memory(self):
         """Would move the sums to memory shared between processes, which numtorch's tensors do not have."""
-        raise NotImplementedError("Adagrad.share_memory: tensors in memory shared by processes are not built; "
-                                  "train in one process, or exchange state_dicts")
+        raise NotImplementedError("Adagrad.share_memory: tensors in memory shared by processes are not "
+                                  "built; train in one process, or exchange state_dicts")
 
     def _step_group(self, group):
         columns = self._columns(group, ("sum",), ("step",), lambda p: self._start(p, group))
-        run("adagrad", columns, 3, 1, float(group["lr"]), float(group["lr_decay"]), float(group["weight_decay"]),
-            float(group["eps"]), -1.0 if group["maximize"] else 1.0)
+        run("adagrad", columns, 3, 1, float(group["lr"]), float(group["lr_decay"]),
+            float(group["weight_decay"]), float(group["eps"]), -1.0 if group["maximize"] else 1.0)

@@ -3,7 +3,8 @@ from .optimizer import Fused, check_betas, check_not_negative, check_rate, run, 
 
 
 class Adamax(Fused):
-    """Adamax, arXiv:1412.6980 section 7: Adam with the decayed largest gradient in place of the root mean square.
+    """Adamax, arXiv:1412.6980 section 7: Adam with the decayed largest gradient in place of the root mean
+    square.
 
     Args:
         params: tensors, (name, tensor) pairs, or dicts that define groups.
@@ -13,14 +14,16 @@ class Adamax(Fused):
         capturable, differentiable: True is not built.
     """
 
-    def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, foreach=None, *, maximize=False,
-                 differentiable=False, capturable=False):
+    def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, foreach=None, *,
+                 maximize=False, differentiable=False, capturable=False):
         check_rate(lr, foreach)
         check_not_negative(epsilon=eps)
         check_betas(betas)
         check_not_negative(weight_decay=weight_decay)
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, foreach=foreach,
-                                      maximize=maximize, differentiable=differentiable, capturable=capturable))
+        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
+                                      foreach=foreach,
+                                      maximize=maximize, differentiable=differentiable,
+                                      capturable=capturable))
 
     def _step_group(self, group):
         columns = self._columns(group, ("exp_avg", "exp_inf"), ("step",), _start)

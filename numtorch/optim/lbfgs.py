@@ -7,17 +7,19 @@ from .optimizer import Optimizer, advance_version
 
 
 class LBFGS(Optimizer):
-    """L-BFGS (Nocedal and Wright, algorithm 7.5), after minFunc: a quasi-Newton step from the last history_size gradients.
+    """L-BFGS (Nocedal and Wright, algorithm 7.5), after minFunc: a quasi-Newton step from the last
+    history_size gradients.
 
-    It evaluates the closure several times a step, takes one group of parameters, and keeps history_size pairs of vectors
-    as long as all parameters.
+    It evaluates the closure several times a step, takes one group of parameters, and keeps history_size
+    pairs of vectors as long as all parameters.
 
     Args:
         params: tensors or (name, tensor) pairs.
         lr (float or Tensor): length of the step, or with a line search its first trial.
         max_iter (int): iterations in one ``step``.
         max_eval (int): evaluations in one ``step``, 5 / 4 max_iter if left out.
-        tolerance_grad, tolerance_change (float): stop where the largest gradient, or the change, is at most this.
+        tolerance_grad, tolerance_change (float): stop where the largest gradient, or the change, is at most
+            this.
         history_size (int): pairs kept.
         line_search_fn: None, or ``"strong_wolfe"``.
 
@@ -34,26 +36,29 @@ class LBFGS(Optimizer):
     True
     """
 
-    def __init__(self, params, lr=1, max_iter=20, max_eval=None, tolerance_grad=1e-7, tolerance_change=1e-9, history_size=100,
-                 line_search_fn=None):
+    def __init__(self, params, lr=1, max_iter=20, max_eval=None, tolerance_grad=1e-7, tolerance_change=1e-9,
+                 history_size=100, line_search_fn=None):
         if isinstance(lr, Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
         if not 0.0 <= lr:
             raise ValueError(f"Invalid learning rate: {lr}")
         if max_eval is None:
             max_eval = max_iter * 5 // 4
-        super().__init__(params, dict(lr=lr, max_iter=max_iter, max_eval=max_eval, tolerance_grad=tolerance_grad,
+        super().__init__(params, dict(lr=lr, max_iter=max_iter, max_eval=max_eval,
+                                      tolerance_grad=tolerance_grad,
                                       tolerance_change=tolerance_change, history_size=history_size,
                                       line_search_fn=line_search_fn))
         if len(self.param_groups) != 1:
             raise ValueError("LBFGS doesn't support per-parameter options (parameter groups)")
         self._params = self.param_groups[0]["params"]
 
-    # Vectors over all parameters are ndarrays here, and tensors in ``state``; a complex number counts as two reals.
+    # Vectors over all parameters are ndarrays here, and tensors in ``state``; a complex number counts as two
+    # reals.
 
     def _gather(self):
         """All gradients as one vector."""
-        return np.concatenate([_reals(p._grad._a if p._grad is not None else np.zeros_like(p._a)) for p in self._params])
+        return np.concatenate([_reals(p._grad._a if p._grad is not None else np.zeros_like(p._a))
+                               for p in self._params])
 
     def _place(self, start, t=0.0, direction=None):
         """Sets the parameters to ``start`` (one vector of reals for each) + t direction."""
@@ -70,7 +75,8 @@ class LBFGS(Optimizer):
         """Up to max_iter iterations.
 
         Args:
-            closure (callable): clears the gradients, computes the loss, calls backward, and returns the loss.
+            closure (callable): clears the gradients, computes the loss, calls backward, and returns the
+                loss.
 
         Returns:
             The loss that the first call of the closure returned.
@@ -120,7 +126,8 @@ class LBFGS(Optimizer):
             evaluations += used
             state["func_evals"] += used
             if (iterations == group["max_iter"] or evaluations >= group["max_eval"]
-                    or _largest(gradient) <= group["tolerance_grad"] or _largest(memory.d * t) <= tolerance_change
+                    or _largest(gradient) <= group["tolerance_grad"]
+                or _largest(memory.d * t) <= tolerance_change
                     or abs(loss - before) < tolerance_change):
                 break
         memory.save(state)
@@ -128,7 +135,8 @@ class LBFGS(Optimizer):
 
 
 class _Memory:
-    """The direction d, and the pairs (change of gradient, change of place) that approximate the inverse Hessian."""
+    """The direction d, and the pairs (change of gradient, change of place) that approximate the inverse
+    Hessian."""
 
     def __init__(self, state, gradient):
         self.d, self.t = _array(state.get("d")), state.get("t")
@@ -147,7 +155,8 @@ class _Memory:
         else:
             y, s = gradient - self.prev_gradient, self.d * float(self.t)
             ys = y @ s
-            if ys > 1e-10:                              # else the curvature is not positive: keep the pairs as they are
+            # else the curvature is not positive: keep the pairs as they are
+            if ys > 1e-10:
                 if len(self.changes) == history_size:
                     del self.changes[0], self.steps[0], self.ro[0]
                 self.changes.append(y)
@@ -190,7 +199,8 @@ def _largest(vector):
 
 
 def _cubic_minimum(one, other, bounds=None):
-    """Where the cubic through two points (place, value, gradient, slope) is least, kept within the bounds."""
+    """Where the cubic through two points (place, value, gradient, slope) is least, kept within the
+    bounds."""
     (x1, f1, _, g1), (x2, f2, _, g2) = sorted((one, other), key=lambda point: point[0])
     low, high = bounds or (x1, x2)
     d1 = g1 + g2 - 3 * (f1 - f2) / (x1 - x2)
@@ -205,7 +215,8 @@ def _cubic_minimum(one, other, bounds=None):
 def _strong_wolfe(evaluate, t, d, f, g, slope, c1=1e-4, c2=0.9, tolerance_change=1e-9, max_steps=25):
     """A step length with enough descent and a flat enough slope (strong Wolfe conditions), after minFunc.
 
-    The step is lengthened until it brackets such a point; then the bracket is narrowed by cubic interpolation.
+    The step is lengthened until it brackets such a point; then the bracket is narrowed by cubic
+    interpolation.
 
     Args:
         evaluate: step length -> (loss, gradient).
@@ -245,7 +256,8 @@ def _strong_wolfe(evaluate, t, d, f, g, slope, c1=1e-4, c2=0.9, tolerance_change
             break
         t = _cubic_minimum(*bracket)
         margin = 0.1 * (right - left)
-        if min(right - t, t - left) < margin:           # too near to an end: let it pass once, then keep away from it
+        # too near to an end: let it pass once, then keep away from it
+        if min(right - t, t - left) < margin:
             if stuck or t >= right or t <= left:
                 t = right - margin if abs(t - right) < abs(t - left) else left + margin
                 stuck = False

@@ -1,7 +1,7 @@
 """Learning rate schedules.
 
-Most are chainable: they multiply the rate that is in the group, so that several can act on one optimiser; and have a closed
-form in the epoch, used by ``step(epoch)``.
+Most are chainable: they multiply the rate that is in the group, so that several can act on one optimiser;
+and have a closed form in the epoch, used by ``step(epoch)``.
 """
 import types
 from bisect import bisect_right
@@ -14,8 +14,8 @@ from ._plateau import ReduceLROnPlateau
 from ._scheduler import LRScheduler
 
 __all__ = ["ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR",
-           "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR", "OneCycleLR",
-           "PolynomialLR", "ReduceLROnPlateau", "SequentialLR", "StepLR"]
+           "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR",
+           "OneCycleLR", "PolynomialLR", "ReduceLROnPlateau", "SequentialLR", "StepLR"]
 
 
 class _LRScheduler(LRScheduler):
@@ -29,7 +29,8 @@ class _OfFunctions(LRScheduler):
         self.optimizer = optimizer
         if isinstance(lr_lambda, (list, tuple)):
             if len(lr_lambda) != len(optimizer.param_groups):
-                raise ValueError(f"Expected {len(optimizer.param_groups)} lr_lambdas, but got {len(lr_lambda)}")
+                raise ValueError(f"Expected {len(optimizer.param_groups)} lr_lambdas, but got "
+                                 f"{len(lr_lambda)}")
             self.lr_lambdas = list(lr_lambda)
         else:
             self.lr_lambdas = [lr_lambda] * len(optimizer.param_groups)
@@ -37,7 +38,8 @@ class _OfFunctions(LRScheduler):
 
     def state_dict(self):
         """All attributes but the optimiser; of callable objects their attributes, of functions None."""
-        found = {key: value for key, value in self.__dict__.items() if key not in ("optimizer", "lr_lambdas")}
+        found = {key: value for key, value in self.__dict__.items() if key not in ("optimizer",
+                                                                                   "lr_lambdas")}
         found["lr_lambdas"] = [None if isinstance(fn, types.FunctionType) else fn.__dict__.copy()
                                for fn in self.lr_lambdas]
         return found
@@ -152,11 +154,13 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """lr is multiplied by a factor that goes linearly from start_factor to end_factor in total_iters epochs."""
+    """lr is multiplied by a factor that goes linearly from start_factor to end_factor in total_iters
+    epochs."""
 
     def __init__(self, optimizer, start_factor=1.0 / 3, end_factor=1.0, total_iters=5, last_epoch=-1):
         if start_factor > 1.0 or start_factor <= 0:
-            raise ValueError("Starting multiplicative factor expected to be greater than 0 and less or equal to 1.")
+            raise ValueError("Starting multiplicative factor expected to be greater than 0 and less or "
+                             "equal to 1.")
         if end_factor > 1.0 or end_factor < 0:
             raise ValueError("Ending multiplicative factor expected to be between 0 and 1.")
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
@@ -174,7 +178,8 @@ class LinearLR(LRScheduler):
         return [lr * (1.0 + rise / before) for lr in self._rates()]
 
     def _get_closed_form_lr(self):
-        rise = (self.end_factor - self.start_factor) * min(self.total_iters, self.last_epoch) / self.total_iters
+        rise = (self.end_factor - self.start_factor) * min(self.total_iters,
+                                                           self.last_epoch) / self.total_iters
         return [base * (self.start_factor + rise) for base in self.base_lrs]
 
 
@@ -217,7 +222,8 @@ class PolynomialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """lr = eta_min + (initial_lr - eta_min) (1 + cos(pi epoch / T_max)) / 2, arXiv:1608.03983 without restarts."""
+    """lr = eta_min + (initial_lr - eta_min) (1 + cos(pi epoch / T_max)) / 2, arXiv:1608.03983 without
+    restarts."""
 
     def __init__(self, optimizer, T_max, eta_min=0.0, last_epoch=-1):
         self.T_max, self.eta_min = T_max, eta_min
@@ -229,8 +235,10 @@ class CosineAnnealingLR(LRScheduler):
         t, T = self.last_epoch, self.T_max
         if self._is_initial:
             return self._rates()
-        if (t - 1 - T) % (2 * T) == 0:                  # the last rate was eta_min: there is nothing to multiply
-            return [lr + (base - self.eta_min) * (1 - cos(pi / T)) / 2 for base, lr in zip(self.base_lrs, self._rates())]
+        # the last rate was eta_min: there is nothing to multiply
+        if (t - 1 - T) % (2 * T) == 0:
+            return [lr + (base - self.eta_min) * (1 - cos(pi / T)) / 2 for base,
+                    lr in zip(self.base_lrs, self._rates())]
         quotient = (1 + cos(pi * t / T)) / (1 + cos(pi * (t - 1) / T))
         return [quotient * (lr - self.eta_min) + self.eta_min for lr in self._rates()]
 

@@ -7,7 +7,8 @@ class NAdam(Fused):
 
     Args:
         params: tensors, (name, tensor) pairs, or dicts that define groups.
-        lr (float or Tensor), betas (pair), eps, weight_decay (float), decoupled_weight_decay (bool): as for ``Adam``.
+        lr (float or Tensor), betas (pair), eps, weight_decay (float), decoupled_weight_decay (bool): as for
+            ``Adam``.
         momentum_decay (float): at least 0.
         foreach: accepted; the step is always one fused kernel.
         maximize (bool): climb instead.
@@ -15,22 +16,25 @@ class NAdam(Fused):
     """
 
     def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, momentum_decay=4e-3,
-                 decoupled_weight_decay=False, *, foreach=None, maximize=False, capturable=False, differentiable=False):
+                 decoupled_weight_decay=False, *, foreach=None, maximize=False, capturable=False,
+                 differentiable=False):
         check_rate(lr, foreach)
         check_not_negative(epsilon=eps)
         check_betas(betas)
         check_not_negative(weight_decay=weight_decay, momentum_decay=momentum_decay)
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
-                                      momentum_decay=momentum_decay, decoupled_weight_decay=decoupled_weight_decay,
+                                      momentum_decay=momentum_decay,
+                                      decoupled_weight_decay=decoupled_weight_decay,
                                       maximize=maximize, foreach=foreach, capturable=capturable,
                                       differentiable=differentiable))
 
     def _step_group(self, group):
         columns = self._columns(group, ("exp_avg", "exp_avg_sq"), ("mu_product", "step"), _start)
         run("nadam", columns, 4, 2, float(group["lr"]), *map(float, group["betas"]), float(group["eps"]),
-            float(group["weight_decay"]), float(group["momentum_decay"]), bool(group["decoupled_weight_decay"]),
-            -1.0 if group["maximize"] else 1.0)
+            float(group["weight_decay"]), float(group["momentum_decay"]),
+            bool(group["decoupled_weight_decay"]), -1.0 if group["maximize"] else 1.0)
 
 
 def _start(p):
-    return {"step": scalar(), "mu_product": scalar(1.0), "exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
+    return {"step": scalar(), "mu_product": scalar(1.0), "exp_avg": zeros_like(p),
+            "exp_avg_sq": zeros_like(p)}

@@ -27,12 +27,14 @@ required = _Required()
 
 
 def register_optimizer_step_pre_hook(hook):
-    """Calls ``hook(optimizer, args, kwargs)`` before each step of every optimiser; returns a handle with ``remove()``."""
+    """Calls ``hook(optimizer, args, kwargs)`` before each step of every optimiser; returns a handle with
+    ``remove()``."""
     return RemovableHandle(_global_pre_hooks, hook)
 
 
 def register_optimizer_step_post_hook(hook):
-    """Calls ``hook(optimizer, args, kwargs)`` after each step of every optimiser; returns a handle with ``remove()``."""
+    """Calls ``hook(optimizer, args, kwargs)`` after each step of every optimiser; returns a handle with
+    ``remove()``."""
     return RemovableHandle(_global_post_hooks, hook)
 
 
@@ -44,7 +46,8 @@ def _register(table, hook, prepend):
 
 
 def _with_hooks(step):
-    """``step`` between the step hooks, which get it as they would in torch: the optimiser is the first of its args."""
+    """``step`` between the step hooks, which get it as they would in torch: the optimiser is the first of
+    its args."""
     @functools.wraps(step)
     def hooked(*args, **kwargs):
         self = args[0]
@@ -54,7 +57,8 @@ def _with_hooks(step):
                 if result is None:
                     continue
                 if not isinstance(result, tuple) or len(result) != 2:
-                    raise RuntimeError(f"{step} must return None or a tuple of (new_args, new_kwargs), but got {result}.")
+                    raise RuntimeError(f"{step} must return None or a tuple of (new_args, new_kwargs), but "
+                                       f"got {result}.")
                 args, kwargs = result
         found = step(*args, **kwargs)
         if _global_post_hooks or self._optimizer_step_post_hooks:
@@ -69,8 +73,8 @@ class Optimizer:
     """Base class of optimisers: derive from it, set ``defaults``, write ``step``.
 
     Args:
-        params: the tensors to optimise (leaves), or pairs (name, tensor), or dicts, one a group, with the key ``params`` and
-            settings that differ from the defaults.
+        params: the tensors to optimise (leaves), or pairs (name, tensor), or dicts, one a group, with the
+            key ``params`` and settings that differ from the defaults.
         defaults (dict): the settings of groups that do not give them.
 
     Raises:
@@ -85,7 +89,8 @@ class Optimizer:
         if not getattr(cls.step, "hooked", False):
             cls.step = _with_hooks(cls.step)
         if isinstance(params, Tensor):
-            raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+            raise TypeError("params argument given to the optimizer should be an iterable of Tensors or "
+                            "dicts, but got "
                             + _type_name(params))
         self.state = defaultdict(dict)
         self.param_groups = []
@@ -122,7 +127,7 @@ class Optimizer:
                     text += f"    {key}: {group[key]}\n"
         return text + ")"
 
-    # ---- hooks -------------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def register_step_pre_hook(self, hook):
         """Calls ``hook(optimizer, args, kwargs)`` before each step; it may return new (args, kwargs)."""
@@ -137,7 +142,8 @@ class Optimizer:
         return _register(self._optimizer_state_dict_pre_hooks, hook, prepend)
 
     def register_state_dict_post_hook(self, hook, prepend=False):
-        """Calls ``hook(optimizer, state_dict)`` on the result of ``state_dict``; it may return another dict."""
+        """Calls ``hook(optimizer, state_dict)`` on the result of ``state_dict``; it may return another
+        dict."""
         return _register(self._optimizer_state_dict_post_hooks, hook, prepend)
 
     def register_load_state_dict_pre_hook(self, hook, prepend=False):
@@ -148,14 +154,14 @@ class Optimizer:
         """Calls ``hook(optimizer)`` after a dict was loaded."""
         return _register(self._optimizer_load_state_dict_post_hooks, hook, prepend)
 
-    # ---- state dicts -------------------------------------------------------------------------------------------------
+    # ---- state dicts -----------------------------------------------------------------------------
 
     def state_dict(self):
         """The state as a dict in torch's format.
 
         Returns:
-            ``{"state": {number: {name: value}}, "param_groups": [settings with params as numbers]}``; parameters are numbered
-            through all groups. Tensors are those of the optimiser, not copies.
+            ``{"state": {number: {name: value}}, "param_groups": [settings with params as numbers]}``;
+            parameters are numbered through all groups. Tensors are those of the optimiser, not copies.
         """
         for hook in self._optimizer_state_dict_pre_hooks.values():
             hook(self)
@@ -176,7 +182,8 @@ class Optimizer:
 
     @no_grad()
     def load_state_dict(self, state_dict):
-        """Takes over state and settings from a dict that ``state_dict`` made; parameters are matched by their order.
+        """Takes over state and settings from a dict that ``state_dict`` made; parameters are matched by
+        their order.
 
         Raises:
             ValueError: the dict has other numbers of groups, or of parameters in a group.
@@ -190,7 +197,8 @@ class Optimizer:
         if len(groups) != len(saved):
             raise ValueError("loaded state dict has a different number of parameter groups")
         if any(len(g["params"]) != len(s["params"]) for g, s in zip(groups, saved)):
-            raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's group")
+            raise ValueError("loaded state dict contains a parameter group that doesn't match the size of "
+                             "optimizer's group")
         params = {number: p for g, s in zip(groups, saved) for number, p in zip(s["params"], g["params"])}
         state = defaultdict(dict)
         for key, value in state_dict["state"].items():
@@ -206,7 +214,7 @@ class Optimizer:
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
 
-    # ---- groups and gradients ----------------------------------------------------------------------------------------
+    # ---- groups and gradients --------------------------------------------------------------------
 
     def zero_grad(self, set_to_none=True):
         """Drops the gradients of all parameters, or fills them with zeros if ``set_to_none`` is False."""
@@ -225,7 +233,8 @@ class Optimizer:
                 grad.zero_()
 
     def step(self, closure=None):
-        """One update of all parameters from their gradients; ``closure`` computes the loss again and returns it."""
+        """One update of all parameters from their gradients; ``closure`` computes the loss again and returns
+        it."""
         raise NotImplementedError(f"{type(self).__name__}.step: a subclass of Optimizer has to define it")
 
     def add_param_group(self, param_group):
@@ -240,44 +249,51 @@ class Optimizer:
         if isinstance(params, Tensor):
             params = [params]
         elif isinstance(params, set):
-            raise TypeError("optimizer parameters need to be organized in ordered collections, but the ordering of tensors in "
-                            "sets will change between runs. Please use a list instead.")
+            raise TypeError("optimizer parameters need to be organized in ordered collections, but the "
+                            "ordering of tensors in sets will change between runs. Please use a list "
+                            "instead.")
         else:
             params = list(params)
         param_group["params"] = params
         self._split_names(param_group)
         for p in param_group["params"]:
             if not isinstance(p, Tensor):
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {_type_name(p)}")
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is "
+                                f"{_type_name(p)}")
             if not (p.is_leaf or p.retains_grad or self.defaults.get("differentiable")):
                 raise ValueError("can't optimize a non-leaf Tensor")
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
-                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
+                raise ValueError(f"parameter group didn't specify a value of required optimization "
+                                 f"parameter {name}")
             param_group.setdefault(name, default)
         self._refuse_unbuilt(param_group)
         params = param_group["params"]
         if len({id(p) for p in params}) != len(params):
-            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause an "
-                          "error; see github.com/pytorch/pytorch/issues/40967 for more information", stacklevel=3)
+            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this "
+                          "will cause an error; see github.com/pytorch/pytorch/issues/40967 for more "
+                          "information",
+                          stacklevel=3)
         known = {id(p) for group in self.param_groups for p in group["params"]}
         if any(id(p) in known for p in params):
             raise ValueError("some parameters appear in more than one parameter group")
         self.param_groups.append(param_group)
 
     def _split_names(self, group):
-        """Pairs (name, tensor) become the tensors and ``param_names``; either all groups have names or none."""
+        """Pairs (name, tensor) become the tensors and ``param_names``; either all groups have names or
+        none."""
         named = [isinstance(p, tuple) for p in group["params"]]
         if any(named):
             if not all(named):
-                raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+                raise ValueError("all optimizer params should be with/without names. Some param names are "
+                                 "missing")
             pairs = group["params"]
             group["params"] = [p for _, p in pairs]
             group["param_names"] = [name for name, _ in pairs]
         if self.param_groups and ("param_names" in self.param_groups[0]) != ("param_names" in group):
             word = "with" if "param_names" in group else "without"
-            raise ValueError("all optimizer param groups should be with/without names. "
-                             f"cannot add param group {word} names to the optimizer")
+            raise ValueError("all optimizer param groups should be with/without names. cannot add param "
+                             f"group {word} names to the optimizer")
 
     def _refuse_unbuilt(self, group):
         name = type(self).__name__
@@ -286,14 +302,16 @@ class Optimizer:
         if group.get("fused") and group.get("foreach"):
             raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
         if group.get("differentiable"):
-            raise NotImplementedError(f"{name}: differentiable=True is not built, the step is a kernel outside of autograd; "
-                                      "write the update with tensor operations (p = p - lr * g) to differentiate it")
+            raise NotImplementedError(f"{name}: differentiable=True is not built, the step is a kernel "
+                                      "outside of autograd; write the update with tensor operations (p = p "
+                                      "- lr * g) to differentiate it")
         if group.get("capturable"):
-            raise NotImplementedError(f"{name}: capturable=True is for CUDA graphs, which numtorch does not have; "
-                                      "leave it False")
+            raise NotImplementedError(f"{name}: capturable=True is for CUDA graphs, which numtorch does not "
+                                      "have; leave it False")
 
 
-_OFF = {"maximize": False, "foreach": None, "fused": None, "differentiable": False, "capturable": False, "amsgrad": False,
+_OFF = {"maximize": False, "foreach": None, "fused": None, "differentiable": False, "capturable": False,
+        "amsgrad": False,
         "nesterov": False, "centered": False, "momentum": 0, "decoupled_weight_decay": False}
 _SCALARS = ("step", "mu_product", "eta", "mu")          # Python numbers in checkpoints of torch before 1.12
 
@@ -317,7 +335,8 @@ class Fused(Optimizer):
         """One update of all parameters from their gradients.
 
         Args:
-            closure (callable): computes the loss again, with gradients, and returns it; called once, before the update.
+            closure (callable): computes the loss again, with gradients, and returns it; called once, before
+                the update.
 
         Returns:
             What the closure returned, or None.
@@ -331,9 +350,11 @@ class Fused(Optimizer):
         return loss
 
     def _columns(self, group, vectors, scalars, start):
-        """The flat list of arrays that ``kernels.optim.run`` takes: of each parameter with a gradient p, g and its state.
+        """The flat list of arrays that ``kernels.optim.run`` takes: of each parameter with a gradient p, g
+        and its state.
 
-        ``vectors`` and ``scalars`` name the state in the order of the kernel's columns; ``start(p)`` makes it.
+        ``vectors`` and ``scalars`` name the state in the order of the kernel's columns; ``start(p)`` makes
+        it.
         """
         arrays, state = [], self.state
         for p in group["params"]:
@@ -402,7 +423,8 @@ def check_betas(betas):
 
 
 def _fit(value, param, key=None):
-    """State from a dict as ``param`` needs it: tensors in its dtype, step counts as they are, containers walked."""
+    """State from a dict as ``param`` needs it: tensors in its dtype, step counts as they are, containers
+    walked."""
     if isinstance(value, Tensor):
         if key == "step" or not param.is_floating_point():
             return value

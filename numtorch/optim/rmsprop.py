@@ -9,14 +9,15 @@ class RMSprop(Fused):
         params: tensors, (name, tensor) pairs, or dicts that define groups.
         lr (float or Tensor): learning rate.
         alpha, eps, weight_decay, momentum (float): at least 0.
-        centered (bool): divide by the standard deviation, s less the square of the mean gradient (arXiv:1308.0850).
+        centered (bool): divide by the standard deviation, s less the square of the mean gradient
+            (arXiv:1308.0850).
         capturable, differentiable: True is not built.
         foreach: accepted; the step is always one fused kernel.
         maximize (bool): climb instead.
     """
 
-    def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=False, capturable=False,
-                 foreach=None, maximize=False, differentiable=False):
+    def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=False,
+                 capturable=False, foreach=None, maximize=False, differentiable=False):
         check_rate(lr, foreach)
         check_not_negative(epsilon=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha)
         super().__init__(params, dict(lr=lr, momentum=momentum, alpha=alpha, eps=eps, centered=centered,
@@ -34,5 +35,5 @@ class RMSprop(Fused):
             return {"step": scalar(), **{name: zeros_like(p) for name in names}}
 
         run("rmsprop", self._columns(group, names, ("step",), start), 2 + len(names), 1, float(group["lr"]),
-            float(group["alpha"]), float(group["eps"]), float(group["weight_decay"]), float(group["momentum"]),
-            bool(group["centered"]), -1.0 if group["maximize"] else 1.0)
+            float(group["alpha"]), float(group["eps"]), float(group["weight_decay"]),
+            float(group["momentum"]), bool(group["centered"]), -1.0 if group["maximize"] else 1.0)

@@ -6,10 +6,11 @@ from .optimizer import Fused, advance_version, check_not_negative, check_rate, r
 
 
 class SGD(Fused):
-    """Stochastic gradient descent: p -= lr b with b = momentum b + (1 - dampening) g, g including weight_decay p.
+    """Stochastic gradient descent: p -= lr b with b = momentum b + (1 - dampening) g, g including
+    weight_decay p.
 
-    With ``nesterov``, g + momentum b is subtracted in place of b. The first step sets b = g. Source: Sutskever et al. 2013,
-    in torch's form, where lr multiplies the momentum as well.
+    With ``nesterov``, g + momentum b is subtracted in place of b. The first step sets b = g. Source:
+    Sutskever et al. 2013, in torch's form, where lr multiplies the momentum as well.
 
     Args:
         params: tensors, (name, tensor) pairs, or dicts that define groups.
@@ -29,15 +30,16 @@ class SGD(Fused):
     tensor([0.8000, 0.8000], requires_grad=True)
     """
 
-    def __init__(self, params, lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=False, *, maximize=False,
-                 foreach=None, differentiable=False, fused=None):
+    def __init__(self, params, lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=False, *,
+                 maximize=False, foreach=None, differentiable=False, fused=None):
         if isinstance(lr, Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
         check_rate(lr)
         check_not_negative(momentum=momentum, weight_decay=weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
-        super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
+        super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening,
+                                      weight_decay=weight_decay,
                                       nesterov=nesterov, maximize=maximize, foreach=foreach,
                                       differentiable=differentiable, fused=fused))
 
@@ -66,5 +68,6 @@ class SGD(Fused):
                 arrays += (p._a, grad._a, buffer._a)
             advance_version(p)
         nesterov = bool(group["nesterov"])
-        run("sgd_momentum", fresh, 3, 0, *hyper, momentum, 0.0, nesterov)        # b = 0: the first b is g itself
+        # b = 0: the first b is g itself
+        run("sgd_momentum", fresh, 3, 0, *hyper, momentum, 0.0, nesterov)
         run("sgd_momentum", arrays, 3, 0, *hyper, momentum, float(group["dampening"]), nesterov)

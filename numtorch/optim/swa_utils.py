@@ -1,4 +1,5 @@
-"""Averages of a model's weights along training: AveragedModel, update_bn, and the schedule SWALR (arXiv:1803.05407)."""
+"""Averages of a model's weights along training: AveragedModel, update_bn, and the schedule SWALR
+(arXiv:1803.05407)."""
 import copy
 import itertools
 import math
@@ -8,8 +9,8 @@ from ..nn import Module
 from ..nn.modules.batchnorm import _BatchNorm
 from ._scheduler import LRScheduler, per_group
 
-__all__ = ["SWALR", "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn", "get_swa_multi_avg_fn",
-           "update_bn"]
+__all__ = ["SWALR", "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn",
+           "get_swa_multi_avg_fn", "update_bn"]
 
 
 def _check_decay(decay):
@@ -114,7 +115,8 @@ class AveragedModel(Module):
 
 @no_grad()
 def update_bn(loader, model, device=None):
-    """Sets the running mean and variance of a model's batch norm layers to those of the data, by one pass over it.
+    """Sets the running mean and variance of a model's batch norm layers to those of the data, by one pass
+    over it.
 
     Args:
         loader: batches; of a tuple or list the first element is the model's input.
@@ -152,7 +154,8 @@ class SWALR(LRScheduler):
         for rate, group in zip(per_group("swa_lr", swa_lr, optimizer), optimizer.param_groups):
             group["swa_lr"] = rate
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
+            raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got "
+                             f"{anneal_strategy}")
         self._anneal_strategy = anneal_strategy
         if not isinstance(anneal_epochs, int) or anneal_epochs < 0:
             raise ValueError(f"anneal_epochs must be equal or greater than 0, got {anneal_epochs}")
