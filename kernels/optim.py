@@ -1,15 +1,19 @@
-"""Fused optimiser steps: one pass over parameter, gradient and state, one kernel call for all parameters of a group.
+"""Fused optimiser steps: one pass over parameter, gradient and state, one kernel call for all parameters of
+a group.
 
-A step over the ten small parameters of LeNet is dominated by calls, so all parameters go in one call: ``run`` makes a table of
-the addresses of the array objects, one row a parameter, and the kernel reads data pointers and sizes from NumPy's array
-headers (``_memory``). ``suits`` looks at every header before anything is written; parameters that do not fit (16 bits,
-complex, not contiguous) go one by one through contiguous copies in the dtype they are computed in.
+A step over the ten small parameters of LeNet is dominated by calls, so all parameters go in one call:
+``run`` makes a table of the addresses of the array objects, one row a parameter, and the kernel reads data
+pointers and sizes from NumPy's array headers (``_memory``). ``suits`` looks at every header before anything
+is written; parameters that do not fit (16 bits, complex, not contiguous) go one by one through contiguous
+copies in the dtype they are computed in.
 
-Columns of a table: the parameter p, its gradient g, the state arrays of that shape, then 0-dim scalars such as the step
-count. All updates are element-wise: a step reads and writes each array once, 4 bytes an element and array in float32.
+Columns of a table: the parameter p, its gradient g, the state arrays of that shape, then 0-dim scalars such
+as the step count. All updates are element-wise: a step reads and writes each array once, 4 bytes an element
+and array in float32.
 
-Roundings are torch's: ``fma`` stands where torch's vector loops fuse a product and a sum, and nowhere else (``EXACT`` keeps
-LLVM from fusing more). So a run of SGD gives torch's parameters bit for bit where it has the same gradients.
+Roundings are torch's: ``fma`` stands where torch's vector loops fuse a product and a sum, and nowhere else
+(``EXACT`` keeps LLVM from fusing more). So a run of SGD gives torch's parameters bit for bit where it has
+the same gradients.
 """
 import math
 
@@ -28,11 +32,12 @@ EXACT = set()       # no fastmath flag at all
 _WRITEABLE, _ALIGNED = 0x400, 0x100
 
 
-# ---- the table ---------------------------------------------------------------------------------------------------------
+# ---- the table -----------------------------------------------------------------------------------
 
 @function
 def _fits(array, descr, writeable):
-    """True for a contiguous, aligned array of the dtype object at ``descr``; ``writeable`` as well where asked."""
+    """True for a contiguous, aligned array of the dtype object at ``descr``; ``writeable`` as well where
+    asked."""
     flags = word(array + HEAD + 6 * WORD)
     wanted = _ALIGNED | _WRITEABLE if writeable else _ALIGNED
     return word(array + HEAD + 5 * WORD) == descr and is_contiguous(array) and (flags & wanted) == wanted
@@ -40,7 +45,8 @@ def _fits(array, descr, writeable):
 
 @kernel(grain=None)
 def suits(table, vectors, descr, scalar_descr):
-    """Elements of all parameters, or -1 if an array of the table is not what a kernel can take as it lies."""
+    """Elements of all parameters, or -1 if an array of the table is not what a kernel can take as it
+    lies."""
     total = 0
     for i in range(table.shape[0]):
         n = numel(table[i, 0])
@@ -130,15 +136,16 @@ _LIKE = {F4: np.empty(0, F4), F8: np.empty(0, F8)}
 
 
 def _run_copied(step, arrays, vectors, scalars, hyper):
-    """One parameter through contiguous float32 or float64 copies, complex numbers as pairs; copies back what was written."""
+    """One parameter through contiguous float32 or float64 copies, complex numbers as pairs; copies back what
+    was written."""
     first = arrays[0]
     wide = first.dtype in (F8, np.complex128)
     stored = np.promote_types(first.dtype, np.complex64) if first.dtype.kind == "c" else F8 if wide else F4
     copies = [np.array(a, stored, order="C", ndmin=1) for a in arrays[:vectors]]
     for a in arrays[1:vectors]:
         if a.shape != first.shape:
-            raise RuntimeError(f"optimizer step: expected gradient and state of shape {list(first.shape)}, as the "
-                               f"parameter, but got {list(a.shape)}")
+            raise RuntimeError(f"optimizer step: expected gradient and state of shape {list(first.shape)}, "
+                               f"as the parameter, but got {list(a.shape)}")
     flat = [c.reshape(-1).view(F8 if wide else F4) for c in copies]
     scalar = F4 if all(a.dtype == F4 for a in arrays[vectors:]) else F8
     flat += [np.array(a, scalar, ndmin=1) for a in arrays[vectors:]]
@@ -149,7 +156,7 @@ def _run_copied(step, arrays, vectors, scalars, hyper):
             a[...] = copies[k] if k < vectors else flat[k][0]
 
 
-# ---- arithmetic --------------------------------------------------------------------------------------------------------
+# ---- arithmetic ----------------------------------------------------------------------------------
 
 @intrinsic
 def fma(typing, a, b, c):
@@ -167,7 +174,7 @@ def _lerp(a, b, weight):
     return fma(weight - 1, b - a, b)
 
 
-# ---- the steps ---------------------------------------------------------------------------------------------------------
+# ---- the steps -----------------------------------------------------------------------------------
 # Scalars that depend on the step count are computed in float64, as Python does for torch, and rounded once.
 
 @kernel(fastmath=EXACT)
@@ -189,7 +196,8 @@ def sgd(table, like, wide, lr, weight_decay, sign):
 
 @kernel(fastmath=EXACT)
 def sgd_momentum(table, like, wide, lr, weight_decay, sign, momentum, dampening, nesterov):
-    """b = momentum b + (1 - dampening) d with d as in ``sgd``; p -= lr (d + momentum b if nesterov else b). Columns p, g, b."""
+    """b = momentum b + (1 - dampening) d with d as in ``sgd``; p -= lr (d + momentum b if nesterov else b).
+    Columns p, g, b."""
     T = like.dtype.type
     pieces = _pieces(table)
     lr_, decay, sign_, mu, share = T(lr), T(weight_decay), T(sign), T(momentum), T(1.0 - dampening)
@@ -209,10 +217,11 @@ def sgd_momentum(table, like, wide, lr, weight_decay, sign, momentum, dampening,
 
 @kernel(fastmath=EXACT)
 def adam(table, like, wide, lr, beta1, beta2, eps, weight_decay, decoupled, sign, amsgrad):
-    """Adam, arXiv:1412.6980; AdamW, arXiv:1711.05101, if ``decoupled``; AMSGrad, if ``amsgrad``, with v's maximum.
+    """Adam, arXiv:1412.6980; AdamW, arXiv:1711.05101, if ``decoupled``; AMSGrad, if ``amsgrad``, with v's
+    maximum.
 
-    m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; p -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps).
-    Columns p, g, m, v, [maximum of v], t.
+    m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; p -= lr / (1 - beta1^t) m / (sqrt(v / (1 -
+    beta2^t)) + eps). Columns p, g, m, v, [maximum of v], t.
     """
     T = like.dtype.type
     pieces = _pieces(table)
@@ -248,7 +257,8 @@ def adam(table, like, wide, lr, beta1, beta2, eps, weight_decay, decoupled, sign
 
 @kernel(fastmath=EXACT)
 def adagrad(table, like, wide, lr, lr_decay, weight_decay, eps, sign):
-    """Adagrad (Duchi et al. 2011): s += g^2; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps). Columns p, g, s, t."""
+    """Adagrad (Duchi et al. 2011): s += g^2; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps). Columns
+    p, g, s, t."""
     T = like.dtype.type
     pieces = _pieces(table)
     rates = np.empty(table.shape[0])
@@ -272,7 +282,8 @@ def adagrad(table, like, wide, lr, lr_decay, weight_decay, eps, sign):
 
 @function(fastmath=EXACT, inline="always")
 def _rmsprop_row(p, g, s, b, a, start, end, lr, keep, share, eps, decay, mu, sign, moves, centered):
-    """Elements start to end of one parameter; called with constants for the flags, so that each pair is a loop of its own."""
+    """Elements start to end of one parameter; called with constants for the flags, so that each pair is a
+    loop of its own."""
     for j in range(start, end):
         x = get(p, j)
         d = sign * get(g, j)
@@ -297,8 +308,8 @@ def _rmsprop_row(p, g, s, b, a, start, end, lr, keep, share, eps, decay, mu, sig
 def rmsprop(table, like, wide, lr, alpha, eps, weight_decay, momentum, centered, sign):
     """RMSprop (Hinton's lecture 6e): s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps).
 
-    ``centered`` (Graves, arXiv:1308.0850) subtracts the square of the mean gradient a from s; with momentum, b = momentum b
-    + the quotient is subtracted instead. Columns p, g, s, [b], [a], t.
+    ``centered`` (Graves, arXiv:1308.0850) subtracts the square of the mean gradient a from s; with momentum,
+    b = momentum b + the quotient is subtracted instead. Columns p, g, s, [b], [a], t.
     """
     T = like.dtype.type
     pieces = _pieces(table)
@@ -324,8 +335,8 @@ def rmsprop(table, like, wide, lr, alpha, eps, weight_decay, momentum, centered,
 
 @kernel(fastmath=EXACT)
 def adadelta(table, like, wide, lr, rho, eps, weight_decay, sign):
-    """Adadelta, arXiv:1212.5701: s = rho s + (1 - rho) g^2; d = sqrt(a + eps) / sqrt(s + eps) g; a = rho a + (1 - rho) d^2;
-    p -= lr d. Columns p, g, s, a, t."""
+    """Adadelta, arXiv:1212.5701: s = rho s + (1 - rho) g^2; d = sqrt(a + eps) / sqrt(s + eps) g; a = rho a +
+    (1 - rho) d^2; p -= lr d. Columns p, g, s, a, t."""
     T = like.dtype.type
     pieces = _pieces(table)
     for i in range(table.shape[0]):
@@ -349,8 +360,8 @@ def adadelta(table, like, wide, lr, rho, eps, weight_decay, sign):
 
 @kernel(fastmath=EXACT)
 def adamax(table, like, wide, lr, beta1, beta2, eps, weight_decay, sign):
-    """Adamax, arXiv:1412.6980 section 7: m as in Adam; u = max(beta2 u, |g| + eps); p -= lr / (1 - beta1^t) m / u.
-    Columns p, g, m, u, t."""
+    """Adamax, arXiv:1412.6980 section 7: m as in Adam; u = max(beta2 u, |g| + eps); p -= lr / (1 - beta1^t)
+    m / u. Columns p, g, m, u, t."""
     T = like.dtype.type
     pieces = _pieces(table)
     rates = np.empty(table.shape[0])
@@ -376,7 +387,8 @@ def adamax(table, like, wide, lr, beta1, beta2, eps, weight_decay, sign):
 
 @kernel(fastmath=EXACT)
 def nadam(table, like, wide, lr, beta1, beta2, eps, weight_decay, momentum_decay, decoupled, sign):
-    """NAdam (Dozat 2016): Adam with Nesterov momentum mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2), c the product of all mu.
+    """NAdam (Dozat 2016): Adam with Nesterov momentum mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2), c the
+    product of all mu.
 
     p -= lr ((1 - mu_t) / (1 - c) g + mu_(t+1) / (1 - c mu_(t+1)) m) / (sqrt(v / (1 - beta2^t)) + eps).
     Columns p, g, m, v, c, t.
@@ -416,8 +428,8 @@ def nadam(table, like, wide, lr, beta1, beta2, eps, weight_decay, momentum_decay
 
 @kernel(fastmath=EXACT)
 def radam(table, like, wide, lr, beta1, beta2, eps, weight_decay, decoupled, sign):
-    """RAdam, arXiv:1908.03265: Adam whose adaptive rate is rectified by its variance, and left out while that is unbounded.
-    Columns p, g, m, v, t."""
+    """RAdam, arXiv:1908.03265: Adam whose adaptive rate is rectified by its variance, and left out while
+    that is unbounded. Columns p, g, m, v, t."""
     T = like.dtype.type
     pieces = _pieces(table)
     rates = np.empty((table.shape[0], 2))
@@ -454,8 +466,9 @@ def radam(table, like, wide, lr, beta1, beta2, eps, weight_decay, decoupled, sig
 
 @kernel(fastmath=EXACT)
 def rprop(table, like, wide, eta_minus, eta_plus, step_min, step_max, sign):
-    """Rprop (Riedmiller and Braun 1993): a step size s per element grows by eta_plus while the gradient keeps its sign; where
-    the sign changed it shrinks by eta_minus and the element rests. Columns p, g, previous g, s, t."""
+    """Rprop (Riedmiller and Braun 1993): a step size s per element grows by eta_plus while the gradient
+    keeps its sign; where the sign changed it shrinks by eta_minus and the element rests. Columns p, g,
+    previous g, s, t."""
     T = like.dtype.type
     pieces = _pieces(table)
     for i in range(table.shape[0]):
@@ -486,8 +499,8 @@ def rprop(table, like, wide, eta_minus, eta_plus, step_min, step_max, sign):
 
 @kernel(fastmath=EXACT)
 def asgd(table, like, wide, lr, lambd, alpha, t0, weight_decay, sign):
-    """ASGD (Polyak and Juditsky 1992): p = p (1 - lambd eta) - eta g, and a running average a of p from step t0 on.
-    Columns p, g, a, eta, mu, t."""
+    """ASGD (Polyak and Juditsky 1992): p = p (1 - lambd eta) - eta g, and a running average a of p from step
+    t0 on. Columns p, g, a, eta, mu, t."""
     T = like.dtype.type
     pieces = _pieces(table)
     rates = np.empty((table.shape[0], 2))

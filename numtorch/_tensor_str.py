@@ -1,7 +1,7 @@
 """Printing: ``repr`` of tensors, equal to torch's to the character, and the print options.
 
 A tensor is printed in three steps: ``_shown`` picks the elements that appear (only those are ever looked at,
-so printing a large tensor costs what printing a small one does), ``_Cells`` decides on one number format and
+so printing a large tensor costs what printing a small one does), ``_real_cells`` decides on one number format and
 width for all of them, and ``_layout`` arranges the cells in nested, wrapped brackets.
 """
 import contextlib

@@ -108,8 +108,8 @@ def _pair(actual, expected, path, settings):
     if _both(numbers, actual, expected):
         return _compare_numbers, *(x.item() if isinstance(x, np.number) else x for x in (actual, expected))
     related = isinstance(actual, type(expected)) or isinstance(expected, type(actual))
-    if related and (settings.allow_subclasses or type(actual) is type(expected)) and not isinstance(actual,
-                                                                                                    str):
+    related = related and (settings.allow_subclasses or type(actual) is type(expected))
+    if related and not isinstance(actual, str):
         try:
             return _compare_tensors, *(x if isinstance(x, Tensor) else as_tensor(x)
                                        for x in (actual, expected))
@@ -277,8 +277,8 @@ def _integers(shape, dtype, low, high):
         least, limit, default = 0, 2, (0, 2)
     else:
         info = dtypes.iinfo(dtype)
-        least, limit, default = info.min, info.max + (dtype is not dtypes.int64), (0 if info.min == 0
-                                                                                   else -9, 10)
+        least, limit = info.min, info.max + (dtype is not dtypes.int64)
+        default = (0 if info.min == 0 else -9, 10)
     low, high = _interval(low, high, *default, least, limit, dtype)
     if low == high:
         raise ValueError(f"`low` must be less than `high`, but got {low} >= {high}")

@@ -1,4 +1,5 @@
-"""gradcheck and gradgradcheck find wrong derivatives; autograd.functional gives torch's derivatives and messages."""
+"""gradcheck and gradgradcheck find wrong derivatives; autograd.functional gives torch's derivatives and
+messages."""
 import warnings
 
 import pytest
@@ -74,13 +75,15 @@ def test_right_gradients_pass(fast_mode):
     x, y = doubles(0.5, 2.0), doubles(1.5, 3.0)
     z = torch.tensor([1 + 2j, -0.5j], requires_grad=True, dtype=torch.complex128)
     wide = torch.ones(2, 4, dtype=torch.float64)[:, ::2].detach().requires_grad_()
-    for func, inputs in ((torch.exp, x), (lambda a, b: (a * b, a.sum(), b.detach()), (x, y)), (lambda a, n: a * n, (x, 3)),
-                         (lambda a, b: a * 2, (x, y)), (lambda a: a * 2, torch.tensor(2.0, dtype=torch.float64).requires_grad_()),
+    for func, inputs in ((torch.exp, x), (lambda a, b: (a * b, a.sum(), b.detach()), (x, y)),
+                         (lambda a, n: a * n, (x, 3)),
+                         (lambda a, b: a * 2, (x, y)), (torch.exp, x[0].detach().requires_grad_()),
                          (lambda a: a * 2, torch.zeros(0, dtype=torch.float64).requires_grad_()),
                          (lambda a: a.t() * a.t(), wide), (lambda a: a * a.conj() * a, z), (torch.abs, z),
                          (lambda a: torch.complex(a, a * a) * 1j, x), (lambda a: [a * 2, a], [x])):
         assert gradcheck(func, inputs, fast_mode=fast_mode)
-    for func, inputs in ((torch.exp, x), (lambda a, b: a * b, (x, y)), (lambda a: a * 2, x), (lambda a: a * a, z)):
+    for func, inputs in ((torch.exp, x), (lambda a, b: a * b, (x, y)), (lambda a: a * 2, x),
+                         (lambda a: a * a, z)):
         assert gradgradcheck(func, inputs, fast_mode=fast_mode)
     assert gradgradcheck(lambda a, b: a * b, (x, y), doubles(1.0, 2.0), fast_mode=fast_mode)
     assert gradgradcheck(lambda a, b: a * b, (x, y), gen_non_contig_grad_outputs=True, fast_mode=fast_mode)
@@ -106,7 +109,8 @@ def test_wrong_gradients_are_found(fast_mode):
     with pytest.raises(GradcheckError, match="Jacobian mismatch for output 0 with respect to input 0"):
         gradcheck(WrongFactor.apply, (x,), fast_mode=fast_mode)
     assert not gradcheck(WrongFactor.apply, (x,), raise_exception=False, fast_mode=fast_mode)
-    with pytest.raises(GradcheckError, match="considering the imaginary part of complex outputs only, Jacobian mismatch"):
+    with pytest.raises(GradcheckError, match="considering the imaginary part of complex outputs only, "
+                                             "Jacobian mismatch"):
         gradcheck(WrongComplex.apply, (z,), fast_mode=fast_mode)
     with pytest.raises(GradcheckError, match="backward not multiplied by grad_output"):
         gradcheck(NotLinear.apply, (x,), atol=1e-2, fast_mode=fast_mode)
@@ -122,13 +126,15 @@ def test_wrong_gradients_are_found(fast_mode):
 
 
 def test_bad_input_of_gradcheck_is_refused():
-    """No input that requires a gradient, overlapping memory, no tensor returned, modes that are not built."""
+    """No input that requires a gradient, overlapping memory, no tensor returned, modes that are not
+    built."""
     x = doubles(1.0, 2.0)
     with pytest.raises(ValueError, match="gradcheck expects at least one input tensor to require gradient"):
         gradcheck(torch.exp, (x.detach(),))
     with pytest.raises(RuntimeError, match="The 0th input has a dimension with stride 0"):
         gradcheck(torch.exp, (torch.ones(1, dtype=torch.float64).expand(3).detach().requires_grad_(),))
-    with pytest.raises(TypeError, match="expected func to return a Tensor or a tuple of Tensors, but got NoneType"):
+    with pytest.raises(TypeError, match="expected func to return a Tensor or a tuple of Tensors, but got "
+                                        "NoneType"):
         gradcheck(lambda a: None, (x,))
     with pytest.raises(NotImplementedError, match="check_forward_ad"):
         gradcheck(torch.exp, (x,), check_forward_ad=True)
@@ -140,7 +146,7 @@ def test_bad_input_of_gradcheck_is_refused():
         gradcheck(lambda a: a * 2, (x.detach().float().requires_grad_(),), eps=1e-2, atol=1e-2)
 
 
-# ---- autograd.functional -----------------------------------------------------------------------------------------------
+# ---- autograd.functional -------------------------------------------------------------------------
 
 def derivatives(library, name, func, inputs, v, settings):
     """What a function of autograd.functional gives or raises, with numbers as lists."""
@@ -174,7 +180,8 @@ FUNCTIONS = {
     "identity": (lambda T: lambda a: a, [X], [3.0, 4.0]),
     "independent": (lambda T: lambda a, b: (a ** 3).sum(), [X, Y], ([3.0, 4.0], [1.0, 2.0])),
     "one element": (lambda T: lambda a: a ** 3, [(2.0, False)], None),
-    "matrix": (lambda T: lambda a: a.exp().sum(1), [([[1.0, 2.0], [0.5, 0.0]], False)], [[1.0, 2.0], [3.0, 4.0]]),
+    "matrix": (lambda T: lambda a: a.exp().sum(1), [([[1.0, 2.0], [0.5, 0.0]], False)],
+               [[1.0, 2.0], [3.0, 4.0]]),
     "wrong v": (lambda T: lambda a: (a ** 3).sum(), [X], [[1.0, 2.0]]),
     "too many v": (lambda T: lambda a: (a ** 3).sum(), [X], ([1.0, 2.0], [1.0, 2.0])),
     "too few v": (lambda T: lambda a, b: (a * b).sum(), [X, Y], ([1.0, 2.0],)),
@@ -188,13 +195,15 @@ FUNCTIONS = {
 @pytest.mark.parametrize("create_graph", [False, True])
 @pytest.mark.parametrize("name", ["jacobian", "hessian", "vjp", "jvp", "vhp", "hvp"])
 def test_derivatives_and_errors_are_torchs(name, create_graph, strict):
-    """All functions, in all modes: torch's numbers, shapes, histories, and messages of what is not allowed."""
+    """All functions, in all modes: torch's numbers, shapes, histories, and messages of what is not
+    allowed."""
     reference = pytest.importorskip("torch")
     for label, (func, inputs, v) in FUNCTIONS.items():
         if name in ("jacobian", "hessian"):
             v = None
         settings = dict(create_graph=create_graph, strict=strict)
-        own, theirs = (derivatives(library, name, func, inputs, v, settings) for library in (torch, reference))
+        own, theirs = (derivatives(library, name, func, inputs, v, settings)
+                       for library in (torch, reference))
         assert own == theirs, label
 
 
@@ -219,5 +228,21 @@ def test_what_is_not_built_says_so():
         functional.jacobian(torch.exp, doubles(1.0), vectorize=True)
     with pytest.raises(NotImplementedError, match="hessian"):
         functional.hessian(torch.sum, doubles(1.0), outer_jacobian_strategy="forward-mode")
-    with pytest.raises(AssertionError, match='Expected strategy to be either "forward-mode" or "reverse-mode"'):
+    with pytest.raises(AssertionError,
+                       match='Expected strategy to be either "forward-mode" or "reverse-mode"'):
         functional.jacobian(torch.exp, doubles(1.0), strategy="sideways")
+
+
+def test_variable():
+    """Variable shares memory, drops history, and every tensor is one."""
+    x = doubles(1.0, 2.0)
+    y = torch.autograd.Variable(x * 1)
+    z = torch.autograd.Variable(x, requires_grad=True)
+    assert not y.requires_grad and z.requires_grad and z.is_leaf and z.data_ptr() == x.data_ptr()
+    assert isinstance(x, torch.autograd.Variable)
+    with pytest.raises(TypeError, match="Variable data has to be a tensor, but got int"):
+        torch.autograd.Variable(3)
+    with pytest.raises(RuntimeError, match="Only Tensors of floating point and complex dtype"):
+        torch.autograd.Variable(torch.arange(2), requires_grad=True)
+    with pytest.warns(UserWarning, match="volatile was removed"):
+        torch.autograd.Variable(x, volatile=True)

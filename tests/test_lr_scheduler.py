@@ -24,10 +24,11 @@ MAKE = {
     "cyclic": lambda L, o: L.CyclicLR(o, 0.1, [0.5, 0.7], 4, 3),
     "cyclic 2": lambda L, o: L.CyclicLR(o, 0.1, 0.5, 3, mode="triangular2"),
     "cyclic exp": lambda L, o: L.CyclicLR(o, 0.1, 0.5, 3, mode="exp_range", gamma=0.9),
-    "cyclic own": lambda L, o: L.CyclicLR(o, 0.1, 0.5, 3, scale_fn=lambda x: 0.5 ** x, scale_mode="iterations",
-                                          cycle_momentum=False),
+    "cyclic own": lambda L, o: L.CyclicLR(o, 0.1, 0.5, 3, scale_fn=lambda x: 0.5 ** x,
+                                          scale_mode="iterations", cycle_momentum=False),
     "one cycle": lambda L, o: L.OneCycleLR(o, 1.0, 25),
-    "one cycle in three": lambda L, o: L.OneCycleLR(o, [1.0, 2.0], epochs=5, steps_per_epoch=5, three_phase=True,
+    "one cycle in three": lambda L, o: L.OneCycleLR(o, [1.0, 2.0], epochs=5, steps_per_epoch=5,
+                                                    three_phase=True,
                                                     anneal_strategy="linear", pct_start=0.4),
 }
 CHAINABLE = [name for name in MAKE if "cycl" not in name]
@@ -112,7 +113,8 @@ def test_fractions_of_epochs(reference):
 def test_one_after_another(reference, first):
     """SequentialLR hands over to every other schedule as torch's does."""
     for second in MAKE:
-        compare(reference, lambda L, o: L.SequentialLR(o, [MAKE[first](L, o), MAKE[second](L, o)], [5]), 14, momentum=0.9)
+        compare(reference, lambda L, o: L.SequentialLR(o, [MAKE[first](L, o), MAKE[second](L, o)], [5]), 14,
+                momentum=0.9)
 
 
 @pytest.mark.parametrize("first", CHAINABLE)
@@ -123,7 +125,8 @@ def test_both_at_once(reference, first):
 
 
 def test_a_chain_can_follow_in_a_sequence():
-    """A ChainedScheduler as a later part of a SequentialLR starts at its epoch 0 (torch raises NotImplementedError)."""
+    """A ChainedScheduler as a later part of a SequentialLR starts at its epoch 0 (torch raises
+    NotImplementedError)."""
     optimizer = sgd(groups=1)
     L = lr_scheduler
     schedule = L.SequentialLR(optimizer, [L.ConstantLR(optimizer, 0.5, 10),
@@ -158,18 +161,19 @@ def test_resuming_from_state_dicts(name):
 
 @pytest.mark.parametrize("make", [
     lambda L, o: L.LambdaLR(o, lambda e: 0.9 ** e, 4), lambda L, o: L.MultiplicativeLR(o, lambda e: 0.9, 4),
-    lambda L, o: L.StepLR(o, 3, 0.5, 4), lambda L, o: L.StepLR(o, 5, 0.5, 4), lambda L, o: L.MultiStepLR(o, [2, 5], 0.3, 4),
+    lambda L, o: L.StepLR(o, 3, 0.5, 4), lambda L, o: L.StepLR(o, 5, 0.5, 4), lambda L,
+    o: L.MultiStepLR(o, [2, 5], 0.3, 4),
     lambda L, o: L.ConstantLR(o, 0.25, 5, 4), lambda L, o: L.LinearLR(o, 0.2, 0.9, 6, 4),
     lambda L, o: L.ExponentialLR(o, 0.8, 4), lambda L, o: L.PolynomialLR(o, 7, 2.0, 4),
     lambda L, o: L.CosineAnnealingLR(o, 4, 0.01, 4), lambda L, o: L.CosineAnnealingLR(o, 8, 0.01, 4),
-    lambda L, o: L.CosineAnnealingWarmRestarts(o, 3, 2, 0.01, 4), lambda L, o: L.CyclicLR(o, 0.1, 0.5, 4, 3, last_epoch=4),
-    lambda L, o: L.OneCycleLR(o, 1.0, 25, last_epoch=4)])
+    lambda L, o: L.CosineAnnealingWarmRestarts(o, 3, 2, 0.01, 4), lambda L,
+    o: L.CyclicLR(o, 0.1, 0.5, 4, 3, last_epoch=4), lambda L, o: L.OneCycleLR(o, 1.0, 25, last_epoch=4)])
 def test_last_epoch(reference, make):
     """Made with last_epoch=4 on groups that have been scheduled before, the rates go on as torch's."""
     def resumed(L, o):
         for group in o.param_groups:
-            group.update(initial_lr=group["lr"], lr=group["lr"] * 0.5, max_lr=1.0, min_lr=0.001, max_momentum=0.9,
-                         base_momentum=0.8)
+            group.update(initial_lr=group["lr"], lr=group["lr"] * 0.5, max_lr=1.0, min_lr=0.001,
+                         max_momentum=0.9, base_momentum=0.8)
         return make(L, o)
 
     compare(reference, resumed, 12, momentum=0.9)
@@ -177,7 +181,8 @@ def test_last_epoch(reference, make):
 
 @pytest.mark.parametrize("settings", [
     dict(patience=2), dict(mode="max", patience=1, threshold_mode="abs", threshold=0.1),
-    dict(patience=0, cooldown=3, min_lr=[0.1, 0.01], factor=0.5), dict(patience=1, eps=0.2), dict(mode="max", threshold=0.3)])
+    dict(patience=0, cooldown=3, min_lr=[0.1, 0.01], factor=0.5), dict(patience=1, eps=0.2),
+    dict(mode="max", threshold=0.3)])
 def test_plateaus(reference, settings):
     """ReduceLROnPlateau on a random walk: rates and state of every epoch."""
     metrics = np.cumsum(np.random.default_rng(0).standard_normal(40)).tolist()
@@ -243,13 +248,14 @@ def test_callable_objects_are_saved():
     assert cycle.scale_fn(0) == 2
 
 
-# ---- warnings and errors -----------------------------------------------------------------------------------------------
+# ---- warnings and errors -------------------------------------------------------------------------
 
 def test_wrong_order_warns():
     """schedule.step before optimizer.step warns, once; in the right order there is no warning."""
     optimizer = sgd()
     schedule = lr_scheduler.StepLR(optimizer, 3)
-    with pytest.warns(UserWarning, match=r"Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`"):
+    with pytest.warns(UserWarning, match=r"Detected call of `lr_scheduler.step\(\)` before "
+                                         r"`optimizer.step\(\)`"):
         schedule.step()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -294,24 +300,29 @@ def test_scheduled_optimizers_pickle_and_are_freed():
 ERRORS = [
     (lambda L: L.StepLR(3, 2), TypeError, "int is not an Optimizer"),
     (lambda L: L.LambdaLR(sgd(), [lambda e: 1]), ValueError, "Expected 2 lr_lambdas, but got 1"),
-    (lambda L: L.ConstantLR(sgd(), 2), ValueError, "Constant multiplicative factor expected to be between 0 and 1."),
+    (lambda L: L.ConstantLR(sgd(), 2), ValueError, "Constant multiplicative factor expected to be between 0 "
+                                                   "and 1."),
     (lambda L: L.LinearLR(sgd(), 0), ValueError,
      "Starting multiplicative factor expected to be greater than 0 and less or equal to 1."),
     (lambda L: L.LinearLR(sgd(), end_factor=2), ValueError,
      "Ending multiplicative factor expected to be between 0 and 1."),
     (lambda L: L.StepLR(sgd(), 2, last_epoch=3), KeyError,
      "param 'initial_lr' is not specified in param_groups[0] when resuming scheduler with last_epoch >= 0."),
-    (lambda L: L.CosineAnnealingWarmRestarts(sgd(), 0), ValueError, "Expected positive integer T_0, but got 0"),
-    (lambda L: L.CosineAnnealingWarmRestarts(sgd(), 1, 0), ValueError, "Expected integer T_mult >= 1, but got 0"),
-    (lambda L: L.CosineAnnealingWarmRestarts(sgd(), 1).step(-1), ValueError, "Expected non-negative epoch, but got -1"),
+    (lambda L: L.CosineAnnealingWarmRestarts(sgd(), 0), ValueError,
+     "Expected positive integer T_0, but got 0"),
+    (lambda L: L.CosineAnnealingWarmRestarts(sgd(), 1, 0), ValueError,
+     "Expected integer T_mult >= 1, but got 0"),
+    (lambda L: L.CosineAnnealingWarmRestarts(sgd(), 1).step(-1), ValueError,
+     "Expected non-negative epoch, but got -1"),
     (lambda L: L.CyclicLR(sgd(), 0.1, 0.5, mode="x"), ValueError, "mode is invalid and scale_fn is None"),
     (lambda L: L.CyclicLR(sgd(), [0.1], 0.5), ValueError,
-     "base_lr must have the same length as optimizer.param_groups. base_lr has 1 values, param_groups has 2."),
+     "base_lr must have the same length as optimizer.param_groups. base_lr has 1 values, param_groups has 2"),
     (lambda L: L.CyclicLR(sgd(name="Adagrad"), 0.1, 0.5), ValueError,
      "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"),
     (lambda L: L.OneCycleLR(sgd(), 1.0), ValueError,
      "You must define either total_steps OR (epochs AND steps_per_epoch)"),
-    (lambda L: L.OneCycleLR(sgd(), 1.0, -1), ValueError, "Expected positive integer total_steps, but got -1"),
+    (lambda L: L.OneCycleLR(sgd(), 1.0, -1), ValueError,
+     "Expected positive integer total_steps, but got -1"),
     (lambda L: L.OneCycleLR(sgd(), 1.0, 9, pct_start=3), ValueError,
      "Expected float between 0 and 1 pct_start, but got 3"),
     (lambda L: L.OneCycleLR(sgd(), 1.0, 9, anneal_strategy="x"), ValueError,
@@ -329,7 +340,8 @@ ERRORS = [
     (lambda L: L.SequentialLR(o := sgd(), [L.StepLR(o, 1)], [1]), ValueError,
      "got number of schedulers 1 and the number of milestones to be equal to 1"),
     (lambda L: L.SequentialLR(o := sgd(), [L.StepLR(o, 1), L.StepLR(sgd(), 1)], [1]), ValueError,
-     "SequentialLR expects all schedulers to belong to the same optimizer, but got scheduler StepLR at index 1 has SGD"),
+     "SequentialLR expects all schedulers to belong to the same optimizer, but got scheduler StepLR at "
+     "index 1 has SGD"),
     (lambda L: L.ChainedScheduler([]), ValueError, "expects at least one scheduler to be chained"),
     (lambda L: L.ChainedScheduler([L.StepLR(o := sgd(), 1), L.ReduceLROnPlateau(o)]), ValueError,
      "ChainedScheduler does not support `ReduceLROnPlateau` scheduler"),
@@ -350,7 +362,8 @@ def test_bad_input_is_refused(make, error, message):
     assert message in str(caught.value).replace("\\n", "\n")
 
 
-@pytest.mark.parametrize("strategy, epochs, lr", list(itertools.product(["cos", "linear"], [0, 4], [0.1, [0.1, 0.3]])))
+@pytest.mark.parametrize("strategy, epochs, lr", list(itertools.product(
+    ["cos", "linear"], [0, 4], [0.1, [0.1, 0.3]])))
 def test_swalr(reference, strategy, epochs, lr):
     """SWALR's rates, alone and after another schedule."""
     def make(L, o):

@@ -1,8 +1,4 @@
-"""Optimisers: torch's numbers and state over many steps, checks of arguments, groups, state dicts, hooks, versions."""
-import copy
-import pickle
-import warnings
-
+"""Optimisers: torch's numbers over many steps, checks of arguments, groups, versions, L-BFGS."""
 import numpy as np
 import pytest
 
@@ -13,13 +9,15 @@ CASES = [
     ("SGD", dict(lr=0.1)), ("SGD", dict(lr=0.1, weight_decay=0.01)), ("SGD", dict(lr=0.05, momentum=0.9)),
     ("SGD", dict(lr=0.05, momentum=0.9, dampening=0.3, weight_decay=0.1)),
     ("SGD", dict(lr=0.05, momentum=0.9, nesterov=True, maximize=True)),
-    ("Adam", {}), ("Adam", dict(lr=0.1, weight_decay=0.1, amsgrad=True)), ("Adam", dict(betas=(0.0, 0.9), maximize=True)),
+    ("Adam", {}), ("Adam", dict(lr=0.1, weight_decay=0.1, amsgrad=True)),
+    ("Adam", dict(betas=(0.0, 0.9), maximize=True)),
     ("Adam", dict(decoupled_weight_decay=True, weight_decay=0.1)), ("AdamW", dict(lr=0.01)),
     ("AdamW", dict(lr=0.01, amsgrad=True, weight_decay=0.3, maximize=True)),
     ("Adagrad", dict(lr=0.1)),
-    ("Adagrad", dict(lr=0.1, lr_decay=0.01, weight_decay=0.01, initial_accumulator_value=0.1, maximize=True)),
-    ("RMSprop", {}), ("RMSprop", dict(momentum=0.9, centered=True, weight_decay=0.1)), ("RMSprop", dict(centered=True)),
-    ("RMSprop", dict(momentum=0.5, maximize=True)),
+    ("Adagrad", dict(lr=0.1, lr_decay=0.01, weight_decay=0.01, initial_accumulator_value=0.1,
+                     maximize=True)),
+    ("RMSprop", {}), ("RMSprop", dict(momentum=0.9, centered=True, weight_decay=0.1)),
+    ("RMSprop", dict(centered=True)), ("RMSprop", dict(momentum=0.5, maximize=True)),
     ("Adadelta", {}), ("Adadelta", dict(rho=0.5, weight_decay=0.1, maximize=True)),
     ("Adamax", {}), ("Adamax", dict(weight_decay=0.1, maximize=True)),
     ("NAdam", {}), ("NAdam", dict(weight_decay=0.1, decoupled_weight_decay=True)),
@@ -31,7 +29,8 @@ CASES = [
 ]
 SHAPES = [(3, 4), (7,), (), (20, 33), (0, 3)]
 EXACT = {"SGD", "Rprop", "ASGD"}         # no square root, which Intel's library rounds in its own way
-FUSED = ["SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam", "Rprop", "ASGD"]
+FUSED = ["SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam", "Rprop",
+         "ASGD"]
 
 
 def draw(rng, shape, dtype):
@@ -42,7 +41,8 @@ def draw(rng, shape, dtype):
 
 
 def leaf(library, a):
-    t = library.from_numpy(a.copy()) if a.ndim else library.tensor(a.item(), dtype=getattr(library, a.dtype.name))
+    dtype = getattr(library, a.dtype.name)
+    t = library.from_numpy(a.copy()) if a.ndim else library.tensor(a.item(), dtype=dtype)
     return t.requires_grad_()
 
 
@@ -56,7 +56,8 @@ def close(own, theirs, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
 @pytest.mark.parametrize("name, settings", CASES)
 def test_fifty_steps_give_torchs_parameters_and_state(name, settings, dtype):
-    """50 steps from the same gradients: torch's parameters, state names, dtypes and values; 0-dim and empty ones as well."""
+    """50 steps from the same gradients: torch's parameters, state names, dtypes and values; 0-dim and empty
+    ones as well."""
     reference = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     starts = [draw(rng, shape, dtype) for shape in SHAPES]
@@ -85,7 +86,8 @@ def test_sgd_against_its_formula():
     p0, g = np.array([1.0, -2.0]), np.array([0.5, 0.25])
     for nesterov, dampening in ((False, 0.5), (True, 0.0)):
         w = torch.tensor(p0.tolist(), dtype=torch.float64, requires_grad=True)
-        optimizer = optim.SGD([w], 0.1, momentum=0.9, dampening=dampening, weight_decay=0.01, nesterov=nesterov)
+        optimizer = optim.SGD([w], 0.1, momentum=0.9, dampening=dampening, weight_decay=0.01,
+                              nesterov=nesterov)
         p, b = p0.copy(), None
         for _ in range(3):
             w.grad = torch.tensor(g.tolist(), dtype=torch.float64)
@@ -101,7 +103,8 @@ def test_sgd_against_its_formula():
 def test_halves_are_computed_in_float32(name, dtype):
     """A step in 16 bits is the float32 step of the same numbers, rounded once; state is kept in 16 bits."""
     rng = np.random.default_rng(1)
-    start, g = (torch.tensor(rng.standard_normal(40).tolist(), dtype=getattr(torch, dtype)) for _ in range(2))
+    start, g = (torch.tensor(rng.standard_normal(40).tolist(), dtype=getattr(torch, dtype))
+                for _ in range(2))
     half, single = start.clone().requires_grad_(), start.float().requires_grad_()
     half.grad, single.grad = g, g.float()
     for p in (half, single):
@@ -112,7 +115,8 @@ def test_halves_are_computed_in_float32(name, dtype):
 
 @pytest.mark.parametrize("name", FUSED)
 def test_any_layout(name):
-    """Transposed and strided parameters, gradients and views step as contiguous ones do, and their neighbours stay."""
+    """Transposed and strided parameters, gradients and views step as contiguous ones do, and their
+    neighbours stay."""
     rng = np.random.default_rng(2)
     base, g = rng.standard_normal((8, 6)), rng.standard_normal((6, 8))
     plain = torch.tensor(base.T.copy()).requires_grad_()
@@ -133,9 +137,11 @@ def test_any_layout(name):
 
 
 def test_one_group_of_many_dtypes_and_sizes():
-    """float32, float64, float16 and complex parameters in one group, large enough for threads, step as if alone."""
+    """float32, float64, float16 and complex parameters in one group, large enough for threads, step as if
+    alone."""
     rng = np.random.default_rng(3)
-    shapes = [("float32", (300, 300)), ("float64", (40000,)), ("float16", (10,)), ("complex64", (5,)), ("float32", ())]
+    shapes = [("float32", (300, 300)), ("float64", (40000,)), ("float16", (10,)), ("complex64", (5,)),
+              ("float32", ())]
     starts = [draw(rng, shape, dtype) for dtype, shape in shapes]
     grads = [draw(rng, shape, dtype) for dtype, shape in shapes]
 
@@ -175,7 +181,8 @@ def test_infinite_and_nan_gradients_stay_where_they_are():
         w.grad = torch.ones(40)
         w.grad[3], w.grad[5] = float("nan"), float("inf")
         getattr(optim, name)([w]).step()
-        assert torch.isfinite(w.detach()[torch.arange(40) % 40 > 5]).all() and torch.isfinite(w.detach()[:3]).all()
+        finite = torch.isfinite(w.detach())
+        assert finite[:3].all() and finite[4] and finite[6:].all()
 
 
 def minimise(optimizer, w, steps):
@@ -190,15 +197,15 @@ def minimise(optimizer, w, steps):
 @pytest.mark.parametrize("name, settings", [
     ("SGD", dict(lr=0.1)), ("SGD", dict(lr=0.05, momentum=0.9, nesterov=True)), ("Adam", dict(lr=0.1)),
     ("AdamW", dict(lr=0.1, weight_decay=0.0)), ("Adagrad", dict(lr=1.0)), ("RMSprop", dict(lr=0.02)),
-    ("Adadelta", dict(lr=10.0)), ("Adamax", dict(lr=0.1)), ("NAdam", dict(lr=0.1)), ("RAdam", dict(lr=0.1)), ("Rprop", {}),
-    ("ASGD", dict(lr=0.1))])
+    ("Adadelta", dict(lr=10.0)), ("Adamax", dict(lr=0.1)), ("NAdam", dict(lr=0.1)), ("RAdam", dict(lr=0.1)),
+    ("Rprop", {}), ("ASGD", dict(lr=0.1))])
 def test_a_quadratic_is_minimised(name, settings):
     """Through autograd: every optimiser comes to the minimum of a quadratic."""
     w = torch.zeros(2, requires_grad=True)
     assert minimise(getattr(optim, name)([w], **settings), w, 400) < 1e-2
 
 
-# ---- checks ------------------------------------------------------------------------------------------------------------
+# ---- checks --------------------------------------------------------------------------------------
 
 def parameter(*shape):
     return torch.ones(*shape or (2,), requires_grad=True)
@@ -207,9 +214,11 @@ def parameter(*shape):
 @pytest.mark.parametrize("make, error, message", [
     (lambda: optim.SGD([], 0.1), ValueError, "optimizer got an empty parameter list"),
     (lambda: optim.SGD(parameter(), 0.1), TypeError,
-     "params argument given to the optimizer should be an iterable of Tensors or dicts, but got torch.FloatTensor"),
+     "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+     "torch.FloatTensor"),
     (lambda: optim.SGD([parameter() * 2], 0.1), ValueError, "can't optimize a non-leaf Tensor"),
-    (lambda: optim.SGD([3], 0.1), TypeError, "optimizer can only optimize Tensors, but one of the params is int"),
+    (lambda: optim.SGD([3], 0.1), TypeError, "optimizer can only optimize Tensors, but one of the params is "
+                                             "int"),
     (lambda: optim.SGD([{"params": {parameter()}}], 0.1), TypeError,
      "optimizer parameters need to be organized in ordered collections"),
     (lambda: optim.SGD([parameter()], -1), ValueError, "Invalid learning rate: -1"),
@@ -223,8 +232,10 @@ def parameter(*shape):
     (lambda: optim.SGD([parameter()], fused=True, differentiable=True), RuntimeError,
      "`fused` does not support `differentiable`"),
     (lambda: optim.Adam([parameter()], eps=-1), ValueError, "Invalid epsilon value: -1"),
-    (lambda: optim.Adam([parameter()], betas=(-1, 0.9)), ValueError, "Invalid beta parameter at index 0: -1"),
-    (lambda: optim.Adam([parameter()], betas=(0.1, 1.0)), ValueError, "Invalid beta parameter at index 1: 1.0"),
+    (lambda: optim.Adam([parameter()], betas=(-1, 0.9)), ValueError,
+     "Invalid beta parameter at index 0: -1"),
+    (lambda: optim.Adam([parameter()], betas=(0.1, 1.0)), ValueError,
+     "Invalid beta parameter at index 1: 1.0"),
     (lambda: optim.Adam([parameter()], torch.tensor(0.1), foreach=True), ValueError,
      "lr as a Tensor is not supported for capturable=False and foreach=True"),
     (lambda: optim.Adam([parameter()], betas=(torch.tensor(0.1), 0.2)), ValueError,
@@ -237,7 +248,8 @@ def parameter(*shape):
     (lambda: optim.LBFGS([{"params": [parameter()]}, {"params": [parameter()]}]), ValueError,
      "LBFGS doesn't support per-parameter options"),
     (lambda: optim.Adam([parameter()], capturable=True), NotImplementedError, "CUDA graphs"),
-    (lambda: optim.SGD([{"params": [parameter()], "differentiable": True}]), NotImplementedError, "tensor operations"),
+    (lambda: optim.SGD([{"params": [parameter()], "differentiable": True}]), NotImplementedError,
+     "tensor operations"),
     (lambda: optim.SGD([("a", parameter()), parameter()]), ValueError, "Some param names are missing"),
     (lambda: optim.SGD([{"params": [("a", parameter())]}, {"params": [parameter()]}]), ValueError,
      "cannot add param group without names to the optimizer"),
@@ -245,8 +257,8 @@ def parameter(*shape):
      "param_group must be a dict, but got <class 'list'>"),
     (lambda: optim.SGD([parameter()]).load_state_dict({"state": {}, "param_groups": []}), ValueError,
      "loaded state dict has a different number of parameter groups"),
-    (lambda: optim.SGD([parameter()]).load_state_dict({"state": {}, "param_groups": [{"params": [0, 1]}]}), ValueError,
-     "doesn't match the size of optimizer's group"),
+    (lambda: optim.SGD([parameter()]).load_state_dict({"state": {}, "param_groups": [{"params": [0, 1]}]}),
+     ValueError, "doesn't match the size of optimizer's group"),
 ])
 def test_bad_input_is_refused(make, error, message):
     """torch's exception type and message for arguments that cannot be."""
@@ -266,7 +278,8 @@ def test_a_parameter_twice():
 
 def test_repr():
     """Groups and settings are printed as torch prints them."""
-    assert repr(optim.SGD([{"params": [parameter()]}, {"params": [parameter()], "lr": 1.0}], 0.5)) == """SGD (
+    assert repr(optim.SGD([{"params": [parameter()]}, {"params": [parameter()], "lr": 1.0}],
+                          0.5)) == """SGD (
 Parameter Group 0
     dampening: 0
     differentiable: False
@@ -381,7 +394,8 @@ def test_backward_notices_a_step():
 
 
 def test_a_gradient_of_another_shape_is_refused():
-    """State that does not have the parameter's shape, as after a wrong checkpoint, is an error and not a wild write."""
+    """State that does not have the parameter's shape, as after a wrong checkpoint, is an error and not a
+    wild write."""
     p = parameter()
     optimizer = optim.Adam([p])
     p.grad = torch.ones(2)
@@ -391,163 +405,7 @@ def test_a_gradient_of_another_shape_is_refused():
         optimizer.step()
 
 
-# ---- state dicts -------------------------------------------------------------------------------------------------------
-
-def plain(x):
-    """Tensors to lists, at any depth, so that dicts of both libraries compare."""
-    if hasattr(x, "tolist"):
-        return x.tolist()
-    if isinstance(x, dict):
-        return {k: plain(v) for k, v in x.items()}
-    return [plain(v) for v in x] if isinstance(x, list) else x
-
-
-def converted(x, library):
-    """A state dict of the one library as one of the other."""
-    if hasattr(x, "detach"):
-        return library.tensor(x.tolist(), dtype=getattr(library, str(x.dtype).split(".")[1]))
-    if isinstance(x, dict):
-        return {k: converted(v, library) for k, v in x.items()}
-    return [converted(v, library) for v in x] if isinstance(x, list) else x
-
-
-@pytest.mark.parametrize("name, settings", [c for c in CASES if not c[1].get("maximize")])
-def test_state_dicts_go_over_to_torch_and_back(name, settings):
-    """Half of the steps in one library, the other half in the other: the parameters are those of one run."""
-    reference = pytest.importorskip("torch")
-    rng = np.random.default_rng(5)
-    start, grads = rng.standard_normal(6), rng.standard_normal((6, 6))
-    ends = []
-    for order in ((torch, torch), (torch, reference), (reference, torch)):
-        values, state = start, None
-        for library, part in zip(order, (grads[:3], grads[3:])):
-            p = library.tensor(values.tolist(), dtype=library.float64, requires_grad=True)
-            optimizer = getattr(library.optim, name)([p], **settings)
-            if state is not None:
-                optimizer.load_state_dict(converted(state, library))
-            for g in part:
-                p.grad = library.tensor(g.tolist(), dtype=library.float64)
-                optimizer.step()
-            values, state = p.detach().numpy().copy(), optimizer.state_dict()
-        ends.append((values, plain(state)))
-    for values, state in ends[1:]:
-        # loading makes ASGD's rates float64; torch still rounds each new one to float32
-        np.testing.assert_allclose(values, ends[0][0], rtol=1e-7 if name == "ASGD" else 1e-12)
-        assert list(state) == list(ends[0][1]) and state["param_groups"] == ends[0][1]["param_groups"]
-        assert {k: list(v) for k, v in state["state"].items()} == {k: list(v) for k, v in ends[0][1]["state"].items()}
-
-
-def trained(steps=2):
-    p, q = parameter(3), parameter()
-    optimizer = optim.Adam([{"params": [p]}, {"params": [q], "lr": 0.1}])
-    for _ in range(steps):
-        p.grad, q.grad = torch.ones(3), torch.ones(2)
-        optimizer.step()
-    return optimizer, p, q
-
-
-def test_loading_casts_state_and_copies_settings():
-    """State goes to the parameter's dtype, the step count stays as it is, settings come from the dict."""
-    optimizer, _, _ = trained()
-    saved = optimizer.state_dict()
-    assert saved["param_groups"][1]["params"] == [1] and set(saved["state"]) == {0, 1}
-    p, q = torch.ones(3, dtype=torch.float64, requires_grad=True), parameter()
-    other = optim.Adam([{"params": [p]}, {"params": [q]}], lr=7)
-    other.load_state_dict(saved)
-    assert other.state[p]["exp_avg"].dtype == torch.float64 and other.state[p]["step"].dtype == torch.float32
-    assert other.param_groups[1]["lr"] == 0.1 and other.param_groups[0]["params"][0] is p
-    other.param_groups[0]["lr"] = 9
-    assert saved["param_groups"][0]["lr"] == 1e-3
-
-
-def test_checkpoints_of_old_torch_versions_load():
-    """Step counts that are numbers, and settings that did not exist yet, are completed."""
-    optimizer, p, q = trained()
-    saved = optimizer.state_dict()
-    saved = {"state": {k: {**v, "step": 2} for k, v in saved["state"].items()},
-             "param_groups": [{k: v for k, v in g.items() if k in ("params", "lr", "betas", "eps", "weight_decay")}
-                              for g in saved["param_groups"]]}
-    optimizer.load_state_dict(saved)
-    optimizer.step()
-    assert optimizer.state[p]["step"].item() == 3 and optimizer.param_groups[0]["amsgrad"] is False
-
-
-def test_pickle_and_deepcopy():
-    """A copy goes on as the original would, on its own parameters."""
-    optimizer, p, q = trained()
-    for twin in (pickle.loads(pickle.dumps(optimizer)), copy.deepcopy(optimizer)):
-        r = twin.param_groups[0]["params"][0]
-        assert r is not p and torch.equal(r, p) and torch.equal(twin.state[r]["exp_avg"], optimizer.state[p]["exp_avg"])
-        r.grad = torch.ones(3)
-        twin.step()
-        assert twin.state[r]["step"] == 3 and optimizer.state[p]["step"] == 2
-
-
-# ---- hooks -------------------------------------------------------------------------------------------------------------
-
-def test_step_hooks():
-    """Hooks run before and after a step, may replace its arguments, and can be removed; global ones see every optimiser."""
-    from numtorch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-
-    p, seen = parameter(), []
-    optimizer = optim.SGD([p], 0.1)
-    handles = [
-        register_optimizer_step_pre_hook(lambda o, args, kwargs: seen.append("global pre")),
-        register_optimizer_step_post_hook(lambda o, args, kwargs: seen.append("global post")),
-        optimizer.register_step_pre_hook(lambda o, args, kwargs: (seen.append("pre"), (args, {"closure": lambda: 5}))[1]),
-        optimizer.register_step_post_hook(lambda o, args, kwargs: seen.append(("post", args, list(kwargs))))]
-    assert optimizer.step() == 5
-    assert seen == ["global pre", "pre", ("post", (optimizer,), ["closure"]), "global post"]
-    for handle in handles:
-        handle.remove()
-    assert optimizer.step() is None and len(seen) == 4
-    with optimizer.register_step_pre_hook(lambda o, args, kwargs: 3):
-        with pytest.raises(RuntimeError, match="must return None or a tuple of"):
-            optimizer.step()
-
-
-def test_state_dict_hooks():
-    """Hooks around state_dict and load_state_dict run in order and may replace the dict."""
-    optimizer, order = trained()[0], []
-    optimizer.register_state_dict_pre_hook(lambda o: order.append(1))
-    optimizer.register_state_dict_pre_hook(lambda o: order.append(0), prepend=True)
-    optimizer.register_state_dict_post_hook(lambda o, d: {**d, "extra": 1})
-    optimizer.register_load_state_dict_pre_hook(lambda o, d: {k: v for k, v in d.items() if k != "extra"})
-    optimizer.register_load_state_dict_post_hook(lambda o: order.append(2))
-    saved = optimizer.state_dict()
-    assert saved["extra"] == 1
-    optimizer.load_state_dict(saved)
-    assert order == [0, 1, 2]
-
-
-def test_an_optimizer_of_ones_own():
-    """A subclass that writes its step with tensor operations works, with hooks, required settings and state dicts."""
-    from numtorch.optim.optimizer import Optimizer, required
-
-    class Plain(Optimizer):
-        def __init__(self, params, lr=required):
-            super().__init__(params, dict(lr=lr))
-
-        @torch.no_grad()
-        def step(self, closure=None):
-            for group in self.param_groups:
-                for p in group["params"]:
-                    self.state[p]["seen"] = self.state[p].get("seen", 0) + 1
-                    p.add_(p.grad, alpha=-group["lr"])
-
-    p = parameter()
-    with pytest.raises(ValueError, match="didn't specify a value of required optimization parameter lr"):
-        Plain([p])
-    optimizer, seen = Plain([p], 0.5), []
-    optimizer.register_step_post_hook(lambda *args: seen.append(1))
-    p.grad = torch.ones(2)
-    optimizer.step()
-    assert p[0].item() == 0.5 and seen == [1] and optimizer.state_dict()["state"] == {0: {"seen": 1}}
-    with pytest.raises(NotImplementedError, match="Optimizer.step"):
-        Optimizer([p], {}).step()
-
-
-# ---- L-BFGS ------------------------------------------------------------------------------------------------------------
+# ---- L-BFGS --------------------------------------------------------------------------------------
 
 def rosenbrock(x):
     """Value and gradient of Rosenbrock's function, in NumPy."""
@@ -587,9 +445,11 @@ def test_lbfgs_walks_torchs_path(settings, seed):
 
 
 def test_lbfgs_goes_on_from_a_state_dict():
-    """Two parameters: interrupted and resumed from a state dict, the path is the same; an unknown search is refused."""
+    """Two parameters: interrupted and resumed from a state dict, the path is the same; an unknown search is
+    refused."""
     def start():
-        return torch.tensor([1.5, -0.5], dtype=torch.float64).requires_grad_(), torch.tensor(2.0).requires_grad_()
+        return torch.tensor([1.5, -0.5],
+                            dtype=torch.float64).requires_grad_(), torch.tensor(2.0).requires_grad_()
 
     def stepped(optimizer, params, times):
         x, y = params
@@ -617,50 +477,3 @@ def test_lbfgs_goes_on_from_a_state_dict():
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-6)
     with pytest.raises(RuntimeError, match="only 'strong_wolfe' is supported"):
         stepped(optim.LBFGS(once, line_search_fn="armijo"), once, 1)
-
-
-# ---- averaged weights --------------------------------------------------------------------------------------------------
-
-def test_averaged_models():
-    """Running mean, exponential mean and a function of one's own; buffers are copied unless they are averaged."""
-    from numtorch.optim import swa_utils
-
-    model = torch.nn.Linear(1, 1, bias=False)
-    model.register_buffer("seen", torch.zeros(1))
-    kinds = {"mean": swa_utils.AveragedModel(model),
-             "ema": swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.75), use_buffers=True),
-             "ema by one": swa_utils.AveragedModel(model, avg_fn=swa_utils.get_ema_avg_fn(0.75)),
-             "last": swa_utils.AveragedModel(model, avg_fn=lambda average, p, n: p)}
-    for value in (1.0, 2.0, 6.0):
-        model.weight.data.fill_(value)
-        model.seen.fill_(value)
-        for averaged in kinds.values():
-            averaged.update_parameters(model)
-    got = {k: (a.module.weight.item(), a.module.seen.item()) for k, a in kinds.items()}
-    ema = 0.75 * (0.75 * 1 + 0.25 * 2) + 0.25 * 6
-    assert got == {"mean": (3.0, 6.0), "ema": (ema, ema), "ema by one": (ema, 6.0), "last": (6.0, 6.0)}
-    assert list(kinds["mean"].state_dict()) == ["n_averaged", "module.weight", "module.seen"]
-    assert kinds["mean"](torch.ones(1, 1)).item() == 3.0
-    with pytest.raises(ValueError, match="Invalid decay value 2"):
-        swa_utils.get_ema_avg_fn(2)
-
-
-def test_update_bn():
-    """The running statistics become the plain mean over all batches; momentum and mode stay."""
-    from numtorch.optim.swa_utils import update_bn
-
-    layer = torch.nn.BatchNorm1d(2, momentum=0.3)
-    layer.eval()
-    batches = [torch.randn(8, 2) for _ in range(3)]
-    update_bn([(b, None) for b in batches], layer)
-    want = sum(b.mean(0) for b in batches) / 3
-    assert torch.allclose(layer.running_mean, want) and layer.momentum == 0.3 and not layer.training
-    assert layer.num_batches_tracked == 3
-
-
-def test_warnings_are_not_given_in_ordinary_use():
-    """Making, stepping and loading an optimiser warns of nothing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        optimizer, _, _ = trained()
-        optimizer.load_state_dict(optimizer.state_dict())

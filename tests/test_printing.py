@@ -55,7 +55,8 @@ _scales = st.sampled_from([1.0, 1e-3, 1e-5, 10.0, 1e3, 1e5, 1e9, 1e12])
 
 @st.composite
 def arrays(draw):
-    """Arrays of every dtype: integral and fractional values of many scales, nan, inf, zeros; empty, 0-dim and summarised."""
+    """Arrays of every dtype: integral and fractional values of many scales, nan, inf, zeros; empty, 0-dim
+    and summarised."""
     d = draw(st.sampled_from(dtypes.ALL))
     shape = draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9)
                  | st.sampled_from([(1500,), (40, 40), (2, 1001), (1001, 2), (11, 11, 11)]))
@@ -85,7 +86,8 @@ def arrays(draw):
 
 
 _options = st.fixed_dictionaries({}, optional={
-    "precision": st.integers(0, 10), "threshold": st.sampled_from([0, 5, 50]), "edgeitems": st.integers(0, 5),
+    "precision": st.integers(0, 10), "threshold": st.sampled_from([0, 5, 50]),
+    "edgeitems": st.integers(0, 5),
     "linewidth": st.sampled_from([20, 40, 120, 200]), "sci_mode": st.sampled_from([None, True, False]),
     "profile": st.sampled_from(["default", "short", "full"])})
 
@@ -95,7 +97,8 @@ _options = st.fixed_dictionaries({}, optional={
 def test_repr_is_torchs(a, options):
     """Random arrays under random options: the same text, character for character."""
     reference = pytest.importorskip("torch")
-    own, theirs = torch.from_numpy(a) if a.dtype != ml_dtypes.bfloat16 else torch.tensor(a), as_torch(reference, a)
+    own = torch.from_numpy(a) if a.dtype != ml_dtypes.bfloat16 else torch.tensor(a)
+    theirs = as_torch(reference, a)
     for library in (torch, reference):
         library.set_printoptions(profile="default")
         library.set_printoptions(**options)
@@ -137,7 +140,8 @@ def test_subclasses_print_their_name():
         pass
 
     assert repr(Mine([1.0])) == "Mine([1.])"
-    assert repr(torch.nn.Parameter(torch.ones(1))) == "Parameter containing:\ntensor([1.], requires_grad=True)"
+    text = "Parameter containing:\ntensor([1.], requires_grad=True)"
+    assert repr(torch.nn.Parameter(torch.ones(1))) == text
 
     class Own(torch.nn.Parameter):
         pass
@@ -147,14 +151,16 @@ def test_subclasses_print_their_name():
 
 def test_tensor_contents_replace_the_numbers():
     """A subclass can print something else than its numbers."""
-    assert torch.ones(2, requires_grad=True).__repr__(tensor_contents="...") == "tensor(..., requires_grad=True)"
+    x = torch.ones(2, requires_grad=True)
+    assert x.__repr__(tensor_contents="...") == "tensor(..., requires_grad=True)"
 
 
 def test_format():
     """A 0-dim tensor formats as its number; another tensor has no format but the empty one."""
     assert f"{torch.tensor(3.14159):.2f} {torch.tensor(7):>3} {torch.tensor(True)}" == "3.14   7 True"
     assert f"{torch.tensor([1.0])}" == "tensor([1.])"
-    assert f"{torch.nn.Parameter(torch.tensor(2.0))}" == "Parameter containing:\ntensor(2., requires_grad=True)"
+    text = "Parameter containing:\ntensor(2., requires_grad=True)"
+    assert f"{torch.nn.Parameter(torch.tensor(2.0))}" == text
     with pytest.raises(TypeError, match=r"unsupported format string passed to Tensor.__format__"):
         format(torch.tensor([1.0]), ".2f")
 

@@ -90,7 +90,8 @@ def test_assert_close_ends_as_torchs(name):
 def test_message_of_a_mismatch():
     """The message, known here without torch: how many, how much, where, and where in the containers."""
     with pytest.raises(AssertionError) as caught:
-        torch.testing.assert_close({"w": torch.tensor([1.0, 2.0, 3.0])}, {"w": torch.tensor([1.0, 2.0, 4.0])})
+        torch.testing.assert_close({"w": torch.tensor([1.0, 2.0, 3.0])},
+                                   {"w": torch.tensor([1.0, 2.0, 4.0])})
     assert str(caught.value) == """Tensor-likes are not close!
 
 Mismatched elements: 1 / 3 (33.3%)
@@ -121,13 +122,14 @@ def test_assert_allclose_is_deprecated():
         torch.testing.assert_allclose(torch.tensor([1.0], dtype=torch.float64), torch.tensor([1.001]))
 
 
-DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64",
-          "complex128"]
+DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
+          "complex64", "complex128"]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape, settings", [
-    ((2, 3), {}), (((4, 5),), dict(low=0, high=2, noncontiguous=True)), ((8,), dict(low=0, high=2, exclude_zero=True)),
+    ((2, 3), {}), (((4, 5),), dict(low=0, high=2, noncontiguous=True)),
+    ((8,), dict(low=0, high=2, exclude_zero=True)),
     ((), {}), ((1,), dict(noncontiguous=True)), ((0, 2), {})])
 def test_make_tensor_draws_torchs_numbers(dtype, shape, settings):
     """From the same seed: values, strides and dtype of every kind."""
@@ -141,7 +143,8 @@ def test_make_tensor_draws_torchs_numbers(dtype, shape, settings):
 
 
 @pytest.mark.parametrize("dtype, settings", [
-    ("int64", dict(requires_grad=True)), ("float32", dict(requires_grad=True)), ("float32", dict(low=3, high=2)),
+    ("int64", dict(requires_grad=True)), ("float32", dict(requires_grad=True)),
+    ("float32", dict(low=3, high=2)),
     ("float32", dict(low=3, high=3)), ("float32", dict(low=NAN)), ("uint8", dict(low=300, high=400)),
     ("bool", dict(low=5, high=9)), ("int8", dict(low=-1000, high=1000)), ("float32", dict(low=0, high=INF))])
 def test_make_tensor_intervals(dtype, settings):

@@ -281,10 +281,9 @@ def _rows(i, out, inputs, create_graph, strict):
                 raise RuntimeError(f"The jacobian of the user-provided function is independent of input "
                                    f"{i}. {_STRICT} when create_graph=True.")
             parts[k].append(g)
-    shape = tuple(out.shape)
-    return tuple(stack(part).view(shape + tuple(x.shape)) if part else x.detach().new_zeros(shape
-                                                                                            + tuple(x.shape))
-                 for part, x in zip(parts, inputs))
+    shapes = [tuple(out.shape) + tuple(x.shape) for x in inputs]
+    return tuple(stack(part).view(shape) if part else x.detach().new_zeros(shape)
+                 for part, x, shape in zip(parts, inputs, shapes))
 
 
 def hessian(func, inputs, create_graph=False, strict=False, vectorize=False,

@@ -102,8 +102,8 @@ def _backward(out, tensors, seed):
     for g, x in zip(found, tensors):
         if g is not None and g._a.shape != x._a.shape:
             raise GradcheckError("grad is incorrect size")
-    return [np.zeros(x._a.size, x._a.dtype) if g is None else g._a.reshape(-1).copy() for g,
-            x in zip(found, tensors)]
+    return [np.zeros(x._a.size, x._a.dtype) if g is None else g._a.reshape(-1).copy()
+            for g, x in zip(found, tensors)]
 
 
 def _analytic(out, tensors, unit):
@@ -130,7 +130,8 @@ def _parts(outputs):
 
 
 def _mismatch(note, o, j, numeric, analytic):
-    return f"{note}Jacobian mismatch for output {o} with respect to input {j},\nnumerical:{numeric}\nanalytical:{analytic}\n"
+    return (f"{note}Jacobian mismatch for output {o} with respect to input {j},\n"
+            f"numerical:{numeric}\nanalytical:{analytic}\n")
 
 
 def _check_repeats(first, second, nondet_tol):
@@ -180,9 +181,9 @@ def _fast(func, inputs, outputs, eps, atol, rtol, nondet_tol):
                     wanted = _gradient_of_part(_numeric(func, inputs, x, outputs, eps)[o],
                                                unit).astype(x._a.dtype)
                     raise GradcheckError(
-                        _mismatch(note, o, j, numeric, analytic) + "\nThe numbers above are of random "
-                                                                   "directions (fast "
-                        f"mode). The whole jacobians:\n\nNumerical:\n{wrap(wanted)}\nAnalytical:\n"
+                        _mismatch(note, o, j, numeric, analytic)
+                        + "\nThe numbers above are of random directions (fast mode). The jacobians:\n\n"
+                        f"Numerical:\n{wrap(wanted)}\nAnalytical:\n"
                         f"{wrap(_analytic(out, [x], unit)[0])}\n")
                 _check_repeats(first, second, nondet_tol)
 

@@ -25,8 +25,8 @@ class _Combined(LRScheduler):
 
     def state_dict(self):
         """All attributes but the optimiser, the parts as their own dicts."""
-        found = {key: value for key, value in self.__dict__.items() if key not in ("optimizer",
-                                                                                   "_schedulers")}
+        found = {key: value for key, value in self.__dict__.items()
+                 if key not in ("optimizer", "_schedulers")}
         found["_schedulers"] = [scheduler.state_dict() for scheduler in self._schedulers]
         return found
 

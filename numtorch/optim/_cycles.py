@@ -70,8 +70,9 @@ class CyclicLR(LRScheduler):
         """The factor of the triangle's height in cycle or at step ``x``."""
         if self._custom is not None:
             return self._custom(x)
-        return 1.0 if self.mode == "triangular" else 1 / 2.0 ** (x
-                                                                 - 1) if self.mode == "triangular2" else self.gamma ** x
+        if self.mode == "triangular2":
+            return 1 / 2.0 ** (x - 1)
+        return 1.0 if self.mode == "triangular" else self.gamma ** x
 
     def get_lr(self):
         """The rates of this step; sets momentum as well."""

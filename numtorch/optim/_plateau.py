@@ -97,9 +97,10 @@ class ReduceLROnPlateau(LRScheduler):
 
     def _is_better(self, a, best):
         if self.threshold_mode == "rel":
-            return a < best * (1.0 - self.threshold) if self.mode == "min" else a > best * (self.threshold
-                                                                                            + 1.0)
-        return a < best - self.threshold if self.mode == "min" else a > best + self.threshold
+            limit = best * (1.0 - self.threshold if self.mode == "min" else 1.0 + self.threshold)
+        else:
+            limit = best - self.threshold if self.mode == "min" else best + self.threshold
+        return a < limit if self.mode == "min" else a > limit
 
     def load_state_dict(self, state_dict):
         """Takes over a dict that ``state_dict`` made."""

@@ -119,7 +119,8 @@ class LRScheduler:
 
     def get_lr(self):
         """The next rates, one a group, computed from those now in the groups."""
-        raise NotImplementedError(f"{type(self).__name__}.get_lr: a subclass of LRScheduler has to define it")
+        raise NotImplementedError(f"{type(self).__name__}.get_lr: "
+                                  "a subclass of LRScheduler has to define it")
 
     def _rates(self):
         """The groups' present rates."""
@@ -161,8 +162,7 @@ class LRScheduler:
                 values = self.get_lr()
             else:
                 self.last_epoch = epoch
-                values = self._get_closed_form_lr() if hasattr(self,
-                                                               "_get_closed_form_lr") else self.get_lr()
+                values = getattr(self, "_get_closed_form_lr", self.get_lr)()
         self._write(values)
 
     def _write(self, values):

@@ -38,8 +38,8 @@ class _OfFunctions(LRScheduler):
 
     def state_dict(self):
         """All attributes but the optimiser; of callable objects their attributes, of functions None."""
-        found = {key: value for key, value in self.__dict__.items() if key not in ("optimizer",
-                                                                                   "lr_lambdas")}
+        found = {key: value for key, value in self.__dict__.items()
+                 if key not in ("optimizer", "lr_lambdas")}
         found["lr_lambdas"] = [None if isinstance(fn, types.FunctionType) else fn.__dict__.copy()
                                for fn in self.lr_lambdas]
         return found
@@ -237,8 +237,8 @@ class CosineAnnealingLR(LRScheduler):
             return self._rates()
         # the last rate was eta_min: there is nothing to multiply
         if (t - 1 - T) % (2 * T) == 0:
-            return [lr + (base - self.eta_min) * (1 - cos(pi / T)) / 2 for base,
-                    lr in zip(self.base_lrs, self._rates())]
+            return [lr + (base - self.eta_min) * (1 - cos(pi / T)) / 2
+                    for base, lr in zip(self.base_lrs, self._rates())]
         quotient = (1 + cos(pi * t / T)) / (1 + cos(pi * (t - 1) / T))
         return [quotient * (lr - self.eta_min) + self.eta_min for lr in self._rates()]
 
