@@ -142,6 +142,11 @@ def test_importing_numtorch_is_light():
     assert not found
 
 
+def _writeable(signature):
+    """A signature with every array writeable: to Numba a read-only array is of another type, which no kernel can rule out."""
+    return tuple(t.copy(readonly=False) if hasattr(t, "layout") else t for t in signature)
+
+
 @pytest.mark.last
 def test_kernels_have_few_signatures():
     """After the whole suite no kernel was compiled for more than 8 signatures a twin: contiguous arrays of few dimensions."""
@@ -151,6 +156,6 @@ def test_kernels_have_few_signatures():
     many = {}
     for name, kernel in jit.KERNELS.items():
         for twin in (kernel.serial, kernel._parallel):
-            if twin is not None and len(twin.signatures) > 8:
-                many[f"{name} ({twin.py_func.__name__})"] = len(twin.signatures)
+            if twin is not None and (n := len(set(map(_writeable, twin.signatures)))) > 8:
+                many[f"{name} ({twin.py_func.__name__})"] = n
     assert not many, many

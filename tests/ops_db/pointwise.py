@@ -149,7 +149,7 @@ ROUNDING = [one(n, f, tol={}) for n, f in (("floor", np.floor), ("ceil", np.ceil
     one("round", np.round, tol={}),
     Row("round", [S(V([0.5, 1.5, 2.5, -0.5, -1.5])), S(T(3), decimals=2)], _round_half_even, inplace=False, out=False,
         tol={"float32": 1e-5}),
-    Row("_round", [S(V([0.5, 1.5, 2.5, -0.5]))], np.round, torch=False), one("frac", lambda x: x - np.trunc(x), integers=False),
+    Row("_round", [S(T(3)), S(V([0.5, 1.5, 2.5, -0.5]))], np.round, torch=False), one("frac", lambda x: x - np.trunc(x), integers=False),
 ]
 
 COMPARISONS = [two(n, f, grad=False, bools=True) for n, f in (
