@@ -120,11 +120,11 @@ def indexing():
 @program
 def large_arrays():
     """The loops that hand element-wise work to threads, and the conversions between common types."""
-    x = torch.ones(100_000)
+    x = torch.ones(400_000)
     (x * 2 + x).exp().clamp(0, 1)
     torch.where(x > 0, x, x * 2)
     torch.addcmul(x, x, x)
-    torch.zeros(100_000).copy_(x[::1].flip(0))
+    torch.zeros(400_000).copy_(x[::1].flip(0))
 
 
 def elementwise(name):

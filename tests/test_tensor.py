@@ -216,7 +216,7 @@ def test_numpy_scalars_inside_operations():
 def test_large_inputs_take_the_threaded_path_with_the_same_result():
     """Contiguous, broadcast and strided operands above the threads' threshold."""
     rng = np.random.default_rng(0)
-    a, row = rng.random((300, 400)).astype(np.float32), rng.random(400).astype(np.float32)
+    a, row = rng.random((400, 500)).astype(np.float32), rng.random(500).astype(np.float32)
     x, r = torch.from_numpy(a), torch.from_numpy(row)
     np.testing.assert_array_equal((x * r).numpy(), a * row)
     np.testing.assert_array_equal((x.t() + r[:1]).numpy(), a.T + row[:1])
