@@ -231,3 +231,10 @@ def test_warnings_are_not_given_in_ordinary_use():
         warnings.simplefilter("error")
         optimizer, _, _ = trained()
         optimizer.load_state_dict(optimizer.state_dict())
+
+
+def test_optimisers_that_are_not_built_say_so():
+    """torch's optimisers that are missing name the way out, and hasattr answers."""
+    assert not hasattr(optim, "Muon") and not hasattr(optim, "Nothing")
+    with pytest.raises(AttributeError, match="optim.SparseAdam is not built; use optim.AdamW"):
+        optim.SparseAdam

@@ -23,4 +23,6 @@ __all__ = ["ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adam
 def __getattr__(name):
     if name == "swa_utils":                 # needs nn, which a program without modules does not load
         return import_module(".swa_utils", __name__)
+    if name in ("Adafactor", "Muon", "SparseAdam"):
+        raise AttributeError(f"optim.{name} is not built; use optim.AdamW, or derive from optim.Optimizer")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
