@@ -15,6 +15,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
+from ._jit import CONTRACT
+
 F = np.float32
 LOG2E, LN2_HIGH, LN2_LOW = F(1.44269504088896341), F(0.693359375), F(-2.12194440e-4)
 ROUND, ROUND_BITS = F(12582912.0), np.int32(0x4B400000)     # 1.5 * 2^23: adding it rounds, its low bits hold the integer
@@ -43,7 +45,8 @@ def _define(name, single, double, complex_=None):
     fn.__name__ = fn.__qualname__ = name
     fn.__doc__ = single.__doc__
 
-    @overload(fn)
+    # two polynomials in one loop are past LLVM's own limit for inlining, and a call keeps the loop from vectorising
+    @overload(fn, jit_options={"forceinline": True, "fastmath": CONTRACT, "error_model": "numpy"})
     def choose(x):
         if x == types.float32:
             return single

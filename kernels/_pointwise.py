@@ -21,11 +21,10 @@ _lock = threading.RLock()
 
 
 def _row_variants(n_in):
-    """Which inputs are one repeated element, for the loops worth having apart: none, and each one of them."""
-    variants = [()]
-    if n_in > 1:
-        variants += [(k,) for k in range(n_in)]
-    return variants
+    """Which inputs are one repeated element, for the loops worth having apart: none, each one, and the scalars at the end."""
+    singles = [(k,) for k in range(n_in)] if n_in in (2, 3) else []
+    ends = [tuple(range(k, n_in)) for k in range(n_in - 1 - bool(singles), 0, -1)]
+    return [(), *singles, *ends]
 
 
 def source(formula, dtypes):
@@ -42,7 +41,7 @@ def source(formula, dtypes):
         "from numtorch.kernels._jit import function",
         "from numtorch.kernels._memory import collapse, data, get, linear_step, ndim, numel, pointer, put",
         "",
-        "f = function(formula, cache=False)",
+        "f = function(formula, cache=False, forceinline=True)",
     ]
     lines += [f"T{k} = np.dtype({d!r})" for k, d in enumerate(dtypes)]
     lines += ["", "", "@function(cache=False)", f"def row({moves}, n):",
