@@ -137,9 +137,11 @@ def linear_step(array, n):
 
 @function
 def collapse(arrays, geometry):
-    """Shape (row 0) and byte strides (row k + 1 for array k; the last is the output) with mergeable dimensions merged.
+    """Sizes (row 0) and byte strides (row k + 1 for array k, the output last) of the dimensions to walk, outermost first.
 
-    Inputs are broadcast to the output: missing and unit dimensions get stride 0. Returns the number of dimensions left.
+    Inputs are broadcast to the output: missing and unit dimensions get stride 0. Dimensions come in the order in which they
+    lie in the output's memory, and those that are walked as one are merged. The last row is left to the caller. Returns the
+    number of columns filled.
     """
     out = arrays[len(arrays) - 1]
     nd, left = ndim(out), 0
@@ -154,14 +156,35 @@ def collapse(arrays, geometry):
             if at >= 0 and word(dims(arrays[k]) + at * WORD) != 1:
                 step = word(strides(arrays[k]) + at * WORD)
             geometry[k + 1, left] = step
+        at = left
+        while at > 0 and abs(geometry[len(arrays), at - 1]) < abs(geometry[len(arrays), at]):
+            _swap(geometry, at - 1, at)
+            at -= 1
+        left += 1
+    return _merge(geometry, left)
+
+
+@function
+def _swap(geometry, a, b):
+    for k in range(geometry.shape[0]):
+        geometry[k, a], geometry[k, b] = geometry[k, b], geometry[k, a]
+
+
+@function
+def _merge(geometry, n):
+    """Joins neighbouring columns that every array walks as one; returns how many are left."""
+    left = 0
+    for d in range(n):
         merges = left > 0
         if merges:
-            for k in range(len(arrays)):
-                merges = merges and geometry[k + 1, left - 1] == size * geometry[k + 1, left]
+            for k in range(1, geometry.shape[0]):
+                merges = merges and geometry[k, left - 1] == geometry[0, d] * geometry[k, d]
         if merges:
-            geometry[0, left - 1] *= size
-            for k in range(len(arrays)):
-                geometry[k + 1, left - 1] = geometry[k + 1, left]
+            geometry[0, left - 1] *= geometry[0, d]
+            for k in range(1, geometry.shape[0]):
+                geometry[k, left - 1] = geometry[k, d]
         else:
+            for k in range(geometry.shape[0]):
+                geometry[k, left] = geometry[k, d]
             left += 1
     return left

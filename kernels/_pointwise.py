@@ -59,26 +59,32 @@ def source(formula, dtypes):
     lines += ["    else:", "        for i in range(n):",
               f"            put(pointer(ao + i * so, T{n_in}), 0, f({values}))"]
     lines += ["", "", f"def loop({arrays}, start, stop):",
-              '    """Elements start to stop (-1: all) of the output, in row-major order; arguments are ids of ndarrays."""',
-              "    total = numel(out)", "    if stop < 0:", "        stop = total"]
+              '    """Elements start to stop (-1: all) of the output, in the order of its memory; arguments are ids of ndarrays."""',
+              "    total = numel(out)", "    if stop < 0:", "        stop = total",
+              "    if start >= stop:", "        return"]
     lines += [f"    l{k} = linear_step(x{k}, total)" for k in ins] + ["    lo = linear_step(out, total)"]
     test = " and ".join([f"l{k} >= 0" for k in ins] + ["lo == 1"])
     steps = [f"data(x{k}) + start * l{k} * {sizes[k]}, l{k} * {sizes[k]}" for k in ins]
     steps += [f"data(out) + start * {sizes[-1]}, lo * {sizes[-1]}"]      # lo is 1: a literal would compile row twice
     lines += [f"    if {test}:", f"        row({', '.join(steps)}, stop - start)", "        return"]
-    lines += [f"    g = np.empty(({n_in + 2}, ndim(out) + 1), np.int64)",
+    # the odometer: g[-1] counts along the outer dimensions, the addresses follow
+    addresses = [(f"a{k}", f"data(x{k})", k + 1) for k in ins] + [("ao", "data(out)", n_in + 1)]
+    lines += [f"    g = np.empty(({n_in + 3}, ndim(out) + 1), np.int64)",
               f"    last = collapse(({arrays}), g) - 1",
               "    if last < 0:", "        last, g[:, 0], g[0, 0] = 0, 0, 1",
-              "    width, i = g[0, last], start",
-              "    while i < stop:",
-              "        rest, column = i // width, i % width"]
-    lines += [f"        a{k} = data(x{k}) + column * g[{k + 1}, last]" for k in ins]
-    lines += [f"        ao = data(out) + column * g[{n_in + 1}, last]",
-              "        for d in range(last - 1, -1, -1):",
-              "            at = rest % g[0, d]", "            rest //= g[0, d]"]
-    lines += [f"            a{k} += at * g[{k + 1}, d]" for k in ins] + [f"            ao += at * g[{n_in + 1}, d]"]
-    ends = ", ".join([f"a{k}, g[{k + 1}, last]" for k in ins] + [f"ao, g[{n_in + 1}, last]"])
-    lines += ["        n = min(width - column, stop - i)", f"        row({ends}, n)", "        i += n"]
+              "    column, rest, i = start % g[0, last], start // g[0, last], start"]
+    lines += [f"    {a} = {first} + column * g[{k}, last]" for a, first, k in addresses]
+    lines += ["    for d in range(last - 1, -1, -1):",
+              "        at = rest % g[0, d]", f"        rest, g[{n_in + 2}, d] = rest // g[0, d], at"]
+    lines += [f"        {a} += at * g[{k}, d]" for a, _, k in addresses]
+    ends = ", ".join(f"{a}, g[{k}, last]" for a, _, k in addresses)
+    lines += ["    while True:", "        n = min(g[0, last] - column, stop - i)", f"        row({ends}, n)",
+              "        i += n", "        if i >= stop:", "            return"]
+    lines += [f"        {a} -= column * g[{k}, last]" for a, _, k in addresses]
+    lines += ["        column, d = 0, last - 1", "        while True:", f"            g[{n_in + 2}, d] += 1"]
+    lines += [f"            {a} += g[{k}, d]" for a, _, k in addresses]
+    lines += [f"            if g[{n_in + 2}, d] < g[0, d]:", "                break", f"            g[{n_in + 2}, d] = 0"]
+    lines += [f"            {a} -= g[0, d] * g[{k}, d]" for a, _, k in addresses] + ["            d -= 1"]
     return "\n".join(lines) + "\n"
 
 

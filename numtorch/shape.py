@@ -153,3 +153,47 @@ def contiguous_strides(shape):
         out[i] = step
         step *= max(shape[i], 1)
     return tuple(out)
+
+
+def result_strides(shape, operands):
+    """Strides in elements of an element-wise result, or None for row-major: the operands' order of dimensions, without gaps.
+
+    Args:
+        shape: the result's, to which the operands broadcast.
+        operands: (shape, strides) of each; the earlier decide, strides of 0 say nothing (TensorIterator's rule).
+    """
+    n = len(shape)
+    if n < 2 or 0 in shape:
+        return None
+    steps = []
+    for own, strides in operands:
+        new = n - len(own)
+        steps.append([0] * new + [0 if own[i] == 1 != shape[new + i] else strides[i] for i in range(n - new)])
+    order = list(range(n - 1, -1, -1))          # fastest first
+    for i in range(1, n):
+        at = i
+        for j in range(i - 1, -1, -1):
+            swap = _slower(order[j], order[at], shape, steps)
+            if swap > 0:
+                order[j], order[at] = order[at], order[j]
+                at = j
+            elif swap < 0:
+                break
+    if order == list(range(n - 1, -1, -1)):
+        return None
+    out, step = [0] * n, 1
+    for d in order:
+        out[d] = step
+        step *= shape[d]
+    return tuple(out)
+
+
+def _slower(d, e, shape, steps):
+    """1 where dimension d lies outside e in memory, -1 inside, 0 undecided."""
+    for own in steps:
+        if own[d] and own[e]:
+            if own[d] != own[e]:
+                return 1 if own[d] > own[e] else -1
+            if shape[d] > shape[e]:
+                return 1
+    return 0

@@ -15,12 +15,13 @@ from ..autograd.grad_mode import inference_depth, mode
 from ..autograd.node import new, next_number, node_class
 from ..op import INPLACE, OPS, OUT, Op, attach, needs_grad, put_out, refuse_inference, saved_output, type_name
 from ..tensor import Tensor, edge_of, storage_of, wrap
+from ._layout import empty_as
 from .inplace import assign, check_writable, without_overlap
 
 GRAIN = 1 << 17         # elements from which threads pay: waking one takes 10 us, 131,072 products 15 us
 _NUMBERS = (int, float, bool, complex, np.generic)
 _scalars = {}           # (value, class, type number) -> 0-dim tensor, for Python numbers beside tensors
-_globals = {"empty": np.empty, "Tensor": Tensor, "new": new, "mode": mode, "inference": inference_depth,
+_globals = {"empty": np.empty, "empty_as": empty_as, "Tensor": Tensor, "new": new, "mode": mode, "inference": inference_depth,
             "edge_of": edge_of, "next_number": next_number, "saved_output": saved_output, "GRAIN": GRAIN,
             "broadcast_shapes": shapes.broadcast_shapes, "BOOL": np.dtype(bool), "storage_of": storage_of,
             "refuse_inference": refuse_inference}
@@ -103,7 +104,7 @@ def launch(address, arrays, out):
 def run(formula, arrays, names, shape, out=None):
     """A formula on arrays of dtypes ``names`` (output last), into ``out`` or a new array of ``shape``."""
     if out is None:
-        out = np.empty(shape, dtypes._names[names[-1]]._np)
+        out = empty_as(shape, dtypes._names[names[-1]]._np, *arrays)
     launch(K._pointwise.loop(formula, names), arrays, out)
     return out
 
@@ -146,7 +147,7 @@ def call(rule, backward, saves, values, table=None):
         if names[-1] in (names[0], "bool"):
             table[compute._num] = address
     shape = shapes.broadcast_shapes(*[a.shape for a in arrays])
-    out = np.empty(shape, out_dtype._np)
+    out = empty_as(shape, out_dtype._np, *arrays)
     launch(address, arrays, out)
     if half and rule.out != "bool":
         out = out.astype(common._np)
@@ -188,7 +189,10 @@ def _source(name, n_in, extras, saves, bool_out, differentiable):
               f"        return slow({', '.join(ins)}, out)", "    shape = a.shape"]
     if n_in == 2:
         lines += ["    same = shape == b.shape", "    if not same:", "        shape = broadcast_shapes(shape, b.shape)"]
-    lines += [f"    y = empty(shape, {'BOOL' if bool_out else 'd'})", "    if y.size < GRAIN:",
+    dtype = "BOOL" if bool_out else "d"
+    plain = "a.flags.c_contiguous" + (" and (same or shape == a.shape)" if n_in == 2 else "")
+    lines += [f"    y = empty(shape, {dtype}) if {plain} else empty_as(shape, {dtype}, {', '.join(letters)})",
+              "    if y.size < GRAIN:",
               f"        run_{n_in}(k, {', '.join(f'id({x})' for x in letters)}, id(y))", "    else:",
               f"        run_large(k, ({', '.join(f'id({x})' for x in letters)},), id(y), y.size)",
               "    t = new(Tensor)", "    t._a = y"]

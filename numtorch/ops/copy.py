@@ -2,7 +2,8 @@
 import numpy as np
 
 from ..op import needs_grad, op, record
-from ..tensor import Tensor, channels_last, contiguous_format, preserve_format, storage_of, wrap
+from ..tensor import Tensor, contiguous_format, preserve_format, storage_of, wrap
+from ._layout import empty_in
 from .inplace import check_writable, without_overlap
 
 
@@ -20,21 +21,12 @@ def clone(input, *, memory_format=preserve_format):
         memory_format: ``preserve_format`` keeps the order of dense strides, ``contiguous_format`` is row-major.
     """
     a = input._a
-    if memory_format is preserve_format:
-        array = a.copy(order="K") if 0 not in a.strides else a.copy()
-    elif memory_format is contiguous_format:
+    if memory_format is preserve_format and a.flags.c_contiguous:
         array = a.copy()
     else:
-        array = _in_format(a, memory_format)
+        array = empty_in(a.shape, a.dtype, a, memory_format)
+        array[...] = a
     return record(array, clone_backward, (input,))
-
-
-def _in_format(array, memory_format):
-    if memory_format is channels_last and array.ndim == 4:
-        return np.array(array.transpose(0, 2, 3, 1), order="C").transpose(0, 3, 1, 2)
-    if memory_format is channels_last:
-        raise RuntimeError("required rank 4 tensor to use channels_last format")
-    raise NotImplementedError(f"memory format {memory_format} is not built; use torch.contiguous_format")
 
 
 @op(method=True)

@@ -5,6 +5,7 @@ from .. import devices, dtypes
 from .. import shape as shapes
 from ..op import op
 from ..tensor import Tensor, new, strided, wrap
+from ._layout import empty_in
 
 
 def finish(array, device=None, requires_grad=False, pin_memory=False, layout=strided):
@@ -75,18 +76,25 @@ ones = _factory("ones", np.ones, "A tensor of ones.")
 empty = _factory("empty", np.empty, "A tensor whose elements are not set.")
 
 
-def _like(name, maker, says):
+def _like(name, value, says):
     def fn(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
         a = input._a
-        return finish(maker(a.shape, a.dtype if dtype is None else np_dtype(dtype)), device, requires_grad, pin_memory, layout)
+        kind = a.dtype if dtype is None else np_dtype(dtype)
+        if value == 0 and a.flags.c_contiguous and memory_format is None:
+            array = np.zeros(a.shape, kind)         # pages that the system has cleared already
+        else:
+            array = empty_in(a.shape, kind, a, memory_format)
+            if value is not None:
+                array.fill(value)
+        return finish(array, device, requires_grad, pin_memory, layout)
     fn.__name__ = fn.__qualname__ = name
-    fn.__doc__ = f"{says} of the shape, dtype and device of ``input``, unless others are given."
+    fn.__doc__ = f"{says} of the shape, dtype, order in memory and device of ``input``, unless others are given."
     return op(name)(fn)
 
 
-zeros_like = _like("zeros_like", np.zeros, "Zeros")
-ones_like = _like("ones_like", np.ones, "Ones")
-empty_like = _like("empty_like", np.empty, "Unset elements")
+zeros_like = _like("zeros_like", 0, "Zeros")
+ones_like = _like("ones_like", 1, "Ones")
+empty_like = _like("empty_like", None, "Unset elements")
 
 
 def _fill_dtype(value, dtype):
@@ -119,7 +127,9 @@ def full(size, fill_value, *, out=None, dtype=None, layout=strided, device=None,
 def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None,
               pin_memory=False):
     """``fill_value`` everywhere, in the shape and dtype of ``input``."""
-    array = np.full(input._a.shape, _number(fill_value), input._a.dtype if dtype is None else np_dtype(dtype))
+    a = input._a
+    array = empty_in(a.shape, a.dtype if dtype is None else np_dtype(dtype), a, memory_format)
+    array.fill(_number(fill_value))
     return finish(array, device, requires_grad, pin_memory, layout)
 
 
