@@ -4,9 +4,11 @@ the loops over rows and columns. Below, kernels that need more than one number o
 import numpy as np
 from numba import prange
 
-from ._jit import REASSOCIATE, function, kernel
+from ._jit import function, kernel
+from ._lanes import dot, larger, largest, smaller, smallest, total, total_of_numbers
 
-# start(x): the neutral element for the type of x; combine(acc, x); merge(acc, acc). A name without combine merges with it.
+# start(x): the neutral element for the type of x; combine(acc, x); merge(acc, acc), where it differs from combine; chunk(row):
+# a whole row at once, where there is a faster way than combine after combine.
 
 def sum_start(x):
     return type(x)(0)
@@ -14,6 +16,9 @@ def sum_start(x):
 
 def sum_combine(acc, x):
     return acc + x
+
+
+sum_chunk = total
 
 
 def nansum_start(x):
@@ -28,6 +33,9 @@ def nansum_merge(acc, other):
     return acc + other
 
 
+nansum_chunk = total_of_numbers
+
+
 def squares_start(x):
     return type(x)(0)
 
@@ -38,6 +46,11 @@ def squares_combine(acc, x):
 
 def squares_merge(acc, other):
     return acc + other
+
+
+@function
+def squares_chunk(x):
+    return dot(x, x)
 
 
 def prod_start(x):
@@ -53,7 +66,10 @@ def amax_start(x):
 
 
 def amax_combine(acc, x):
-    return acc if acc > x or acc != acc else x
+    return larger(acc, x)
+
+
+amax_chunk = largest
 
 
 def amin_start(x):
@@ -61,31 +77,13 @@ def amin_start(x):
 
 
 def amin_combine(acc, x):
-    return acc if acc < x or acc != acc else x
+    return smaller(acc, x)
 
 
-amax_lane, amin_lane = function(amax_combine), function(amin_combine)
+amin_chunk = smallest
 
 
 # ---- the place of an extreme ---------------------------------------------------------------------------------------------
-
-@function
-def extreme(row, largest):
-    width = min(16, row.shape[0])
-    lanes = row[:width].copy()
-    for j in range(width, row.shape[0], width):
-        part = row[j:min(row.shape[0], j + width)]
-        if largest:
-            for k in range(part.shape[0]):
-                lanes[k] = amax_lane(lanes[k], part[k])
-        else:
-            for k in range(part.shape[0]):
-                lanes[k] = amin_lane(lanes[k], part[k])
-    best = lanes[0]
-    for k in range(1, width):
-        best = amax_lane(best, lanes[k]) if largest else amin_lane(best, lanes[k])
-    return best
-
 
 @function
 def _place(row, best):
@@ -103,11 +101,11 @@ def _place(row, best):
 def argmax_rows(x, values, indices):
     """The largest number of each row of (m, n) and its first place; nan counts as largest.
 
-    The value first, in lanes, then its place: 4 times faster than keeping both in one pass, which does not vectorise.
+    The value first, then its place: 4 times faster than keeping both in one pass, which does not vectorise.
     """
     for i in prange(x.shape[0]):
         row = x[i]
-        best = extreme(row, True)
+        best = largest(row)
         values[i] = best
         indices[i] = _place(row, best)
 
@@ -116,11 +114,11 @@ def argmax_rows(x, values, indices):
 def argmin_rows(x, values, indices):
     """The smallest number of each row of (m, n) and its first place; nan counts as smallest.
 
-    The value first, in lanes, then its place: 4 times faster than keeping both in one pass, which does not vectorise.
+    The value first, then its place: 4 times faster than keeping both in one pass, which does not vectorise.
     """
     for i in prange(x.shape[0]):
         row = x[i]
-        best = extreme(row, False)
+        best = smallest(row)
         values[i] = best
         indices[i] = _place(row, best)
 
@@ -157,27 +155,26 @@ def argmin_columns(x, values, indices):
 
 # ---- spread ------------------------------------------------------------------------------------------------------------
 
-@kernel(fastmath=REASSOCIATE)
+@kernel
 def moments_rows(x, mean, m2):
-    """Mean and sum of squared deviations of each row of (m, n), in float64, merged by chunks (Chan et al., 1983)."""
-    chunk = 1024
+    """Mean and sum of squared deviations of each row of (m, n), in float64 from chunks of 1024 (Chan et al., 1983).
+
+    The sum of deviations from a chunk's rounded mean, 0 but for rounding, corrects both.
+    """
     for i in prange(x.shape[0]):
-        total, centre, spread = 0, 0.0, 0.0
-        n = x.shape[1]
-        for start in range(0, n, chunk):
-            stop = min(n, start + chunk)
-            count = stop - start
-            s = 0.0
-            for j in range(start, stop):
-                s += np.float64(x[i, j])
-            own = s / count
-            d2 = 0.0
-            for j in range(start, stop):
-                d = np.float64(x[i, j]) - own
-                d2 += d * d
-            delta = own - centre
-            spread += d2 + delta * delta * (total * count / (total + count))
-            centre += delta * count / (total + count)
-            total += count
+        count, centre, squares = 0, 0.0, 0.0
+        deviations = np.empty(min(x.shape[1], 1024), x.dtype)
+        for first in range(0, x.shape[1], 1024):
+            part = x[i, first:min(x.shape[1], first + 1024)]
+            n = part.shape[0]
+            near = x.dtype.type(total(part) / n)
+            d = deviations[:n]
+            for j in range(n):
+                d[j] = part[j] - near
+            rest = np.float64(total(d)) / n
+            shift = near + rest - centre
+            squares += np.float64(dot(d, d)) - n * rest * rest + shift * shift * (count * n / (count + n))
+            centre += shift * n / (count + n)
+            count += n
         mean[i] = centre
-        m2[i] = spread
+        m2[i] = squares
