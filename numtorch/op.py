@@ -99,12 +99,18 @@ def record(out, backward, inputs, saved=(), **ctx):
     Returns:
         A Tensor, or a tuple of them.
     """
-    several = type(out) is tuple
-    outs = tuple(o if isinstance(o, Tensor) else wrap(o) for o in out) if several else (
-        out if isinstance(out, Tensor) else wrap(out),)
-    if needs_grad(*inputs):
-        attach(outs, backward, inputs, saved, ctx)
-    return outs if several else outs[0]
+    if type(out) is tuple:
+        outs = tuple([o if isinstance(o, Tensor) else wrap(o) for o in out])
+        if needs_grad(*inputs):
+            attach(outs, backward, inputs, saved, ctx)
+        return outs
+    t = out if isinstance(out, Tensor) else wrap(out)
+    for i in inputs:
+        if i is not None and (i._rg or i._base is not None and edge_of(i) is not None):
+            if mode.enabled:
+                attach((t,), backward, inputs, saved, ctx)
+            break
+    return t
 
 
 def attach(outs, backward, inputs, saved, ctx):

@@ -61,10 +61,11 @@ class Rule:
     out: "same", "bool", or "real" (of a complex input, its part's dtype).
     """
 
-    __slots__ = ("name", "formulas", "floats", "out")
+    __slots__ = ("name", "formulas", "floats", "out", "plans")
 
     def __init__(self, name, formulas, floats, out):
         self.name, self.formulas, self.floats, self.out = name, formulas, floats, out
+        self.plans = {}         # type number of inputs that are all alike -> (address of the loop, the output's NumPy dtype)
 
     def formula(self, dtype):
         """The formula for a dtype; NotImplementedError as torch's for one that has none."""
@@ -130,6 +131,45 @@ def common_dtype(values):
 
 def call(rule, backward, saves, values, table=None):
     """An element-wise operation on Tensors and numbers, in all generality; recorded with ``backward``."""
+    tensors, plan = _alike(rule, values)
+    if plan is None:
+        t, tensors = _promoted(rule, values, table)
+    else:
+        arrays = [t._a for t in tensors]
+        shape = arrays[0].shape
+        for a in arrays:
+            if a.shape != shape:
+                shape = shapes.broadcast_shapes(*[a.shape for a in arrays])
+                break
+        out = empty_as(shape, plan[1], *arrays)
+        launch(plan[0], arrays, out)
+        t = wrap(out)
+    if backward is not None and needs_grad(*tensors):
+        kept = [OUT if what == "out" else tensors[what] if who is None or edge_of(tensors[who]) is not None else None
+                for what, who in saves]
+        attach((t,), backward, tensors, kept, {})
+    return t
+
+
+def _alike(rule, values):
+    """(tensors, plan) of operands that have one dtype and have been seen with ``rule`` before; plan is None for others."""
+    first, tensors = values[0], []
+    if not isinstance(first, Tensor):
+        return None, None
+    d = first._a.dtype
+    plan = rule.plans.get(d.num)
+    if plan is not None:
+        for v in values:
+            if not isinstance(v, Tensor):
+                v = scalar(v, d) if v.__class__ is float or v.__class__ is int else None
+            if v is None or v._a.dtype is not d:
+                return None, None
+            tensors.append(v)
+    return tensors, plan
+
+
+def _promoted(rule, values, table):
+    """The result on operands of any dtypes and the tensors they became; a plan is kept where they were alike."""
     values = [as_tensor_argument(v, rule.name, i) for i, v in enumerate(values)]
     common = common_dtype(values)
     compute = common
@@ -143,20 +183,17 @@ def call(rule, backward, saves, values, table=None):
     arrays = [t._a if t._a.dtype is compute._np else t._a.astype(compute._np) for t in tensors]
     names, out_dtype = loop_names(compute, rule, len(arrays))
     address = K._pointwise.loop(formula, names)
-    if table is not None and not half:
-        if names[-1] in (names[0], "bool"):
+    if not half:
+        if tensors[0]._a.dtype is compute._np:
+            rule.plans[compute._num] = address, out_dtype._np
+        if table is not None and names[-1] in (names[0], "bool"):
             table[compute._num] = address
     shape = shapes.broadcast_shapes(*[a.shape for a in arrays])
     out = empty_as(shape, out_dtype._np, *arrays)
     launch(address, arrays, out)
     if half and rule.out != "bool":
         out = out.astype(common._np)
-    t = wrap(out)
-    if backward is not None and needs_grad(*tensors):
-        kept = [OUT if what == "out" else tensors[what] if who is None or edge_of(tensors[who]) is not None else None
-                for what, who in saves]
-        attach((t,), backward, tensors, kept, {})
-    return t
+    return wrap(out), tensors
 
 
 def _number_tensor(value, dtype):

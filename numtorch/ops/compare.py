@@ -1,6 +1,6 @@
 """Comparisons, logic, extremes, and operations of several inputs, element by element."""
 from .. import dtypes
-from ..op import op
+from ..op import needs_grad, op, record
 from ..tensor import Tensor, wrap
 from ._pointwise import Rule, binary, call, unary
 from .pointwise import OUT, X, Y, _doc, _two, add, div, mul, neg, sign, sub
@@ -145,13 +145,13 @@ def clamp(input, min=None, max=None):
     >>> torch.tensor([-2., 0.5, 3.]).clamp(0, 1)
     tensor([0.0000, 0.5000, 1.0000])
     """
-    from ..op import record
-
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     limits = [v for v in (min, max) if v is not None]
     rule = _CLAMP if len(limits) == 2 else (_CLAMP_MIN if max is None else _CLAMP_MAX)
     found = call(rule, None, (), (input, *limits))
+    if not needs_grad(input, *[v for v in limits if isinstance(v, Tensor)]):
+        return found
     tensors = [v if isinstance(v, Tensor) else wrap_number(v, input) for v in limits]
     kept = [input] + [tensors.pop(0) if v is not None else None for v in (min, max)]
     return record(found, clamp_backward, (input, *(v if isinstance(v, Tensor) else None for v in limits)), kept)

@@ -1,4 +1,6 @@
 """Reductions: sums, products, extremes, means and spreads over all or some dimensions."""
+from functools import lru_cache
+
 import numpy as np
 
 from .. import dtypes
@@ -14,6 +16,10 @@ def reduce_array(name, a, dims):
     """The reduction ``name`` of an ndarray over sorted ``dims``, which are dropped; none of them may be empty."""
     if a.dtype.kind != "c" and a.dtype.itemsize == 2 and a.dtype.kind not in "iu":
         return reduce_array(name, a.astype(np.float32), dims).astype(a.dtype)
+    if len(dims) == a.ndim and a.flags.c_contiguous:
+        out = np.empty((), a.dtype)
+        K._reduce.reduction(name)[0](a.reshape(1, -1), out.reshape(1))
+        return out
     kept = [d for d in range(a.ndim) if d not in dims]
     out = np.empty([a.shape[d] for d in kept], a.dtype)
     if not out.size:
@@ -63,6 +69,10 @@ def _sum_dtype(input, dtype):
 
 
 def _sum(input, dim, keepdim, dtype, name, backward, extra=()):
+    a = input._a
+    if dim is None and dtype is None and not keepdim and a.dtype.kind == "f" and a.ndim and a.size:
+        dims = tuple(range(a.ndim))
+        return record(reduce_array(name, a, dims), backward, (input,), extra, shape=a.shape, dims=dims, keepdim=False)
     dims, target = _dims(input, dim), _sum_dtype(input, dtype)
     source = input if input._a.dtype == target._np else to_dtype(input, target)
     a = source._a
@@ -160,12 +170,23 @@ def mean(input, dim=None, keepdim=False, *, dtype=None):
                            f"Got: {type_name(input.dtype)}")
     source = input if dtype is None else to_dtype(input, dtype)
     a, dims = source._a, _dims(source, dim)
-    n = shapes.numel([a.shape[d] for d in dims])
-    out = _sum(source.detach(), dims or None, keepdim, None, "sum", None)._a if dims or not a.ndim else a.copy()
-    with np.errstate(all="ignore"):
-        out = (out.astype(np.float32) / n).astype(a.dtype) if a.dtype.itemsize == 2 else np.asarray(out / out.dtype.type(n))
+    n = a.size if len(dims) == a.ndim else shapes.numel([a.shape[d] for d in dims])
+    if not n or not a.ndim:
+        out = np.full(shapes.reduced_shape(a.shape, dims, False), np.nan, a.dtype) if a.ndim else a.copy()
+    elif a.dtype.itemsize == 2:
+        out = (reduce_array("sum", a.astype(np.float32), dims) / np.float32(n)).astype(a.dtype)
+    else:
+        out = reduce_array("sum", a, dims)
+        np.divide(out, _count(n, a.dtype), out)
+    if keepdim:
+        out = out.reshape(shapes.reduced_shape(a.shape, dims, True))
     return record(out, mean_backward if dim is None else mean_dim_backward, (source,), shape=a.shape, dims=dims, keepdim=keepdim,
                   n=n)
+
+
+@lru_cache(1000)
+def _count(n, np_dtype):
+    return np_dtype.type(n)
 
 
 def mean_backward(node, g):
@@ -251,7 +272,8 @@ def _extreme(kernel, name, input, dim, keepdim, backward):
             np.bool_ if a.dtype.kind == "b" else a.dtype)
     else:
         out = a.copy()
-    out = out.reshape(shapes.reduced_shape(a.shape, dims, keepdim))
+    if keepdim:
+        out = out.reshape(shapes.reduced_shape(a.shape, dims, True))
     return record(out, backward, (input,), (input, OUT), dims=dims, keepdim=keepdim)
 
 

@@ -26,14 +26,20 @@ def view_of(input, array, backward, **ctx):
 
 # ---- other shapes ------------------------------------------------------------------------------------------------------
 
-def _reshaped(array, shape):
-    """``array`` in another shape on the same memory, or None."""
+def _reshaped(array, sizes):
+    """``array`` with the sizes that a user gave, on the same memory, and None; or None and the checked shape."""
+    if sizes and array.flags.c_contiguous:
+        try:
+            return array.reshape(*sizes), None
+        except (TypeError, ValueError):     # not sizes, or none that fit: torch's words for it follow
+            pass
+    shape = shapes.infer_size(shapes.as_sizes(sizes), array.size)
     if array.flags.c_contiguous:
-        return array.reshape(shape)
+        return array.reshape(shape), None
     strides = shapes.view_strides(array.shape, [s // array.itemsize for s in array.strides], shape)
     if strides is None:
-        return None
-    return np.lib.stride_tricks.as_strided(array, shape, [s * array.itemsize for s in strides])
+        return None, shape
+    return np.lib.stride_tricks.as_strided(array, shape, [s * array.itemsize for s in strides]), None
 
 
 @op(method=False, namespace="Tensor")
@@ -54,8 +60,7 @@ def view(input, *shape):
     """
     if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list)) and hasattr(shape[0], "itemsize"):
         return _view_dtype(input, shape[0])
-    new_shape = shapes.infer_size(shapes.as_sizes(shape), input._a.size)
-    array = _reshaped(input._a, new_shape)
+    array, _ = _reshaped(input._a, shape)
     if array is None:
         raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension spans "
                            "across two contiguous subspaces). Use .reshape(...) instead.")
@@ -97,8 +102,7 @@ def reshape(input, *shape):
     tensor([[0, 1],
             [2, 3]])
     """
-    new_shape = shapes.infer_size(shapes.as_sizes(shape), input._a.size)
-    array = _reshaped(input._a, new_shape)
+    array, new_shape = _reshaped(input._a, shape)
     if array is None:
         from .copy import clone
 
