@@ -1,4 +1,5 @@
 """Activation functions as nn.functional has them: with ``inplace``, and those composed of others."""
+import inspect
 import warnings
 
 from .. import dtypes
@@ -8,7 +9,7 @@ from ..ops import create
 
 def _forms(name):
     """An activation's plain and in-place function."""
-    return OPS[f"nn.functional.{name}"].fn.__wrapped__, INPLACE[f"nn.functional.{name}_"]
+    return inspect.unwrap(OPS[f"nn.functional.{name}"].fn), INPLACE[f"nn.functional.{name}_"]
 
 
 _threshold, threshold_ = _forms("threshold")
