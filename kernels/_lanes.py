@@ -138,14 +138,20 @@ def _reducer(plain, step, merge=_add):
         return all(k.layout == "C" and isinstance(k.dtype, types.Float) and k.dtype.bitwidth >= 32 if isinstance(k, types.Array)
                    else k == kinds[0].dtype for k in kinds)
 
-    if plain.__code__.co_argcount == 1:
+    # numba matches an overload's argument names with the function's: one for each number of arguments
+    count = plain.__code__.co_argcount
+    if count == 1:
         @overload(plain, jit_options=FLAGS)
         def choose(x):
             return (lambda x: folded((x,))) if suits(x) else plain
-    else:
+    elif count == 2:
         @overload(plain, jit_options=FLAGS)
         def choose_of_two(x, y):
             return (lambda x, y: folded((x, y))) if suits(x, y) else plain
+    else:
+        @overload(plain, jit_options=FLAGS)
+        def choose_of_three(x, y, z):
+            return (lambda x, y, z: folded((x, y, z))) if suits(x, y, z) else plain
     return plain
 
 
@@ -177,6 +183,33 @@ def dot(x, y):
     acc = x[0] * y[0] * 0
     for j in range(x.shape[0]):
         acc += x[j] * y[j]
+    return acc
+
+
+def _square_from(builder, acc, x, centre):
+    d = builder.fsub(x, _splat(builder, centre, x.type))
+    return _fma(builder, d, d, acc)
+
+
+@partial(_reducer, step=_square_from)
+def squares_from(x, y):
+    """The sum of squared differences of a row ``x`` from the number ``y``."""
+    acc = x[0] * 0
+    for j in range(x.shape[0]):
+        acc += (x[j] - y) * (x[j] - y)
+    return acc
+
+
+def _product_from(builder, acc, x, y, centre):
+    return _fma(builder, x, builder.fsub(y, _splat(builder, centre, y.type)), acc)
+
+
+@partial(_reducer, step=_product_from)
+def dot_from(x, y, z):
+    """The sum of a row ``x`` times the differences of a row ``y`` from the number ``z``."""
+    acc = x[0] * 0
+    for j in range(x.shape[0]):
+        acc += x[j] * (y[j] - z)
     return acc
 
 

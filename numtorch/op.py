@@ -16,7 +16,7 @@ from .autograd.grad_mode import mode
 from .autograd.node import OUT, new, next_number, node_class
 from .tensor import Tensor, edge_of, storage_of, wrap
 
-__all__ = ["OPS", "OUT", "grad_name", "needs_grad", "op", "record"]
+__all__ = ["OPS", "OUT", "explaining", "grad_name", "must_be_floating", "needs_grad", "op", "record"]
 
 OPS = {}        # name -> Op, in the order of declaration
 
@@ -53,7 +53,7 @@ def op(name=None, *, method=False, inplace=False, out=False, namespace="torch", 
         public = _with_out(own, fn) if out else fn
         for n in (own, *aliases):
             key = n if namespace == "torch" else f"{namespace}.{n}"
-            OPS[key] = Op(n, _explaining(own, public), namespace, method, inplace, out)
+            OPS[key] = Op(n, explaining(own, public), namespace, method, inplace, out)
             if method:
                 setattr(Tensor, n, public)
             if inplace:
@@ -173,7 +173,7 @@ def _with_out(name, fn):
     return call
 
 
-def _explaining(name, fn):
+def explaining(name, fn):
     """``fn`` with torch's TypeError where an argument that should be a Tensor is something else.
 
     Only the name in a namespace is wrapped: a method has a Tensor, and 0.1 us a call is what it would cost the others.
@@ -267,3 +267,9 @@ _TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bflo
 def type_name(dtype):
     """The name that torch's messages use for a dtype, such as Float."""
     return _TYPE_NAMES[dtype._name]
+
+
+def must_be_floating(kernel, tensor):
+    """NotImplementedError in torch's words, which name a kernel, for a tensor that is not of a real floating dtype."""
+    if tensor._a.dtype.kind in "biuc":
+        raise NotImplementedError(f'"{kernel}" not implemented for \'{type_name(tensor.dtype)}\'')

@@ -1,4 +1,5 @@
 """Shapes and dimensions: pure functions on tuples of ints."""
+from operator import index
 
 
 class Size(tuple):
@@ -43,11 +44,10 @@ def numel(shape):
 def wrap_dim(dim, ndim, allow_scalar=True):
     """``dim`` in [0, ndim), counted from the end if negative; a 0-dim tensor has a dim 0, as in torch."""
     span = ndim or (1 if allow_scalar else 0)
-    try:
-        if -span <= dim < span:
-            return dim + span if dim < 0 else int(dim)
-    except TypeError:
-        raise TypeError(f"dim must be int, not {type(dim).__name__}") from None
+    if type(dim) is not int:
+        dim = as_int("dim", dim)
+    if -span <= dim < span:
+        return dim + span if dim < 0 else dim
     if span == 0:
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     raise IndexError(f"Dimension out of range (expected to be in range of [{-span}, {span - 1}], but got {dim})")
@@ -94,7 +94,15 @@ def as_sizes(args):
     """The sizes in ``*args``: either ints, or one tuple, list or Size of ints."""
     if len(args) == 1 and not isinstance(args[0], int) and hasattr(args[0], "__iter__"):
         args = args[0]
-    return tuple(a if type(a) is int else a.__index__() for a in args)
+    return tuple([a if type(a) is int else as_int("size", a) for a in args])
+
+
+def as_int(name, value):
+    """``value`` as an int; TypeError that names the argument for one that is none."""
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"argument '{name}' must be int, not {type(value).__name__}") from None
 
 
 def infer_size(shape, n):

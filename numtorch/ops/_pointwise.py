@@ -59,12 +59,13 @@ class Rule:
     formulas: one name, or a dict by category ("bool", "int", "float", "complex") of the dtype computed in.
     floats: integers are computed in the default floating dtype (torch's INT_TO_FLOAT).
     out: "same", "bool", or "real" (of a complex input, its part's dtype).
+    by_first: the first operand's own dtype must have a formula, whatever the others promote it to.
     """
 
-    __slots__ = ("name", "formulas", "floats", "out", "plans")
+    __slots__ = ("name", "formulas", "floats", "out", "by_first", "plans")
 
-    def __init__(self, name, formulas, floats, out):
-        self.name, self.formulas, self.floats, self.out = name, formulas, floats, out
+    def __init__(self, name, formulas, floats, out, by_first=False):
+        self.name, self.formulas, self.floats, self.out, self.by_first = name, formulas, floats, out, by_first
         self.plans = {}         # type number of inputs that are all alike -> (address of the loop, the output's NumPy dtype)
 
     def formula(self, dtype):
@@ -171,6 +172,8 @@ def _alike(rule, values):
 def _promoted(rule, values, table):
     """The result on operands of any dtypes and the tensors they became; a plan is kept where they were alike."""
     values = [as_tensor_argument(v, rule.name, i) for i, v in enumerate(values)]
+    if rule.by_first and isinstance(values[0], Tensor):
+        rule.formula(values[0].dtype)
     common = common_dtype(values)
     compute = common
     if rule.floats and common.category < dtypes.FLOATING:

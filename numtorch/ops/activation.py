@@ -1,6 +1,6 @@
 """Activation functions. Formulas are in kernels/pointwise.py; those with parameters take them as 0-dim inputs."""
 from ..dtypes import finfo
-from ..op import INPLACE, OPS, Op, grad_name, inplace_twin, op, type_name
+from ..op import INPLACE, OPS, Op, explaining, grad_name, inplace_twin, op, type_name
 from ..tensor import Tensor
 from . import pointwise
 from ._pointwise import Rule, binary, call, unary
@@ -9,8 +9,8 @@ from .pointwise import OUT, X, Y, _doc, _two, mul
 _IN_NN = "nn.functional"
 
 
-def _real(name, formula):
-    return Rule(name, {"float": formula}, False, "same")
+def _real(name, formula, by_first=False):
+    return Rule(name, {"float": formula}, False, "same", by_first)
 
 
 def _with_inplace(fn, name, *, torch_name=False):
@@ -21,10 +21,10 @@ def _with_inplace(fn, name, *, torch_name=False):
         return twin(input, *args, **kwargs) if inplace else fn(input, *args, **kwargs)
     public.__name__ = public.__qualname__ = name
     public.__doc__, public.__module__, public.__wrapped__ = fn.__doc__, __name__, fn
-    OPS[f"{_IN_NN}.{name}"] = Op(name, public, _IN_NN, False, True, False)
+    OPS[f"{_IN_NN}.{name}"] = Op(name, explaining(name, public), _IN_NN, False, True, False)
     INPLACE[f"{_IN_NN}.{name}_"] = twin
     if torch_name:
-        OPS[name] = Op(name, fn, "torch", False, True, False)
+        OPS[name] = Op(name, explaining(name, fn), "torch", False, True, False)
         INPLACE[name + "_"] = twin
     return public
 
@@ -99,7 +99,7 @@ def leaky_relu_grad_backward(node, g):
     return call(_LEAKY_GRAD, leaky_relu_grad_backward, (Y, (2, None)), (g, x, slope)), None, None
 
 
-_LEAKY, _LEAKY_GRAD = _real("leaky_relu", "leaky_relu"), _real("leaky_relu_backward", "leaky_relu_grad")
+_LEAKY, _LEAKY_GRAD = _real("leaky_relu_cpu", "leaky_relu", True), _real("leaky_relu_backward", "leaky_relu_grad")
 
 
 def _leaky_relu(input, negative_slope=0.01):
@@ -133,6 +133,8 @@ def prelu(input, weight):
         RuntimeError: the number of slopes is neither 1 nor that of channels.
     """
     n, shape = weight._a.size, input._a.shape
+    if input._a.dtype is not weight._a.dtype:
+        raise RuntimeError(f"prelu: Type promoting not supported. Got {type_name(input.dtype)} and {type_name(weight.dtype)}")
     if n != 1:
         channels = shape[1] if len(shape) > 1 else 1
         if n != channels:
@@ -182,7 +184,7 @@ relu6 = _with_inplace(_relu6, "relu6")
 
 # ---- exponential units -------------------------------------------------------------------------------------------------
 
-_ELU, _ELU_GRAD = _real("elu", "elu"), _real("elu_backward", "elu_grad")
+_ELU, _ELU_GRAD = _real("elu_cpu", "elu", True), _real("elu_backward", "elu_grad")
 _ELU_SAVES = (X, Y, (2, None), (3, None))
 
 
@@ -311,7 +313,7 @@ def _silu(input):
 
 silu = _with_inplace(_silu, "silu")
 
-_SOFTPLUS, _SOFTPLUS_GRAD = _real("softplus", "softplus"), _real("softplus_backward", "softplus_grad")
+_SOFTPLUS, _SOFTPLUS_GRAD = _real("softplus_cpu", "softplus", True), _real("softplus_backward", "softplus_grad")
 
 
 def softplus_backward(node, g):
@@ -437,7 +439,7 @@ def shrink_grad_backward(node, g):
 
 
 _SHRINK_GRAD = _real("shrink_backward", "shrink_grad")
-_SOFTSHRINK, _HARDSHRINK = _real("softshrink", "softshrink"), _real("hardshrink", "hardshrink")
+_SOFTSHRINK, _HARDSHRINK = _real("softshrink_check", "softshrink", True), _real("hardshrink_cpu", "hardshrink", True)
 softshrink_backward, hardshrink_backward = (
     grad_name(name)(lambda node, g: shrink_backward(node, g)) for name in ("SoftshrinkBackward0", "HardshrinkBackward0"))
 

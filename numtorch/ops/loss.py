@@ -5,7 +5,7 @@ import numpy as np
 
 from .. import kernels as K
 from ..autograd.grad_mode import mode
-from ..op import grad_name, op, record
+from ..op import grad_name, must_be_floating, op, record
 from ..tensor import wrap
 from .softmax import log_softmax, softmax
 
@@ -102,6 +102,7 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
         IndexError: a target that is no class. ValueError, RuntimeError: shapes or dtypes that do not fit.
     """
     reduction = reduction_of(reduction, size_average, reduce)
+    must_be_floating("nll_loss_out_frame", input)
     _check_target(input, target, weight)
     work = input if input._a.dtype.itemsize > 2 else input.float()
     logp, shape = _class_rows(work._a)
@@ -162,6 +163,7 @@ def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-1
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if target._a.shape == input._a.shape and target._a.dtype.kind == "f":
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
+    must_be_floating("log_softmax_lastdim_kernel_impl", input)
     _check_target(input, target, weight)
     if label_smoothing > 0:
         return _smooth_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)

@@ -4,25 +4,10 @@ import numpy as np
 from .. import kernels as K
 from .. import shape as shapes
 from ..autograd.grad_mode import mode
-from ..op import grad_name, op, record
+from ..op import grad_name, must_be_floating, op, record, type_name
 from ..tensor import storage_of, wrap
 
 F = "nn.functional"
-
-
-def _normalized(x, eps):
-    """Rows (m, n) less their mean, over their standard deviation; with mean and 1 / deviation."""
-    y, mean, rstd = np.empty_like(x), np.empty(x.shape[0], x.dtype), np.empty(x.shape[0], x.dtype)
-    if x.size:
-        K.norm.normalize_rows(x, eps, y, mean, rstd)
-    return y, mean, rstd
-
-
-def _rows_gradient(g, y, rstd):
-    out = np.empty_like(y)
-    if out.size:
-        K.norm.normalize_rows_backward(np.ascontiguousarray(g).reshape(y.shape), y, rstd, out)
-    return out
 
 
 @op(namespace=F)
@@ -51,40 +36,56 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
                            f"{', '.join(map(str, shape))}], but got input of size{list(a.shape)}")
     if a.dtype.itemsize == 2:
         return layer_norm(input.float(), shape, *(t if t is None else t.float() for t in (weight, bias)), eps).to(input.dtype)
-    n = shapes.numel(shape)
-    y, _, rstd = _normalized(np.ascontiguousarray(a).reshape(-1, n), eps)
-    out = y
-    if weight is not None or bias is not None:
-        out = y if not (input._rg or mode.enabled and weight is not None and weight._rg) else np.empty_like(y)
-        w = np.ones(n, a.dtype) if weight is None else np.ascontiguousarray(weight._a).reshape(n)
-        b = np.zeros(n, a.dtype) if bias is None else np.ascontiguousarray(bias._a).reshape(n)
-        if y.size:
-            K.norm.scale_rows(y, w, b, out)
-    return record(out.reshape(a.shape), layer_norm_backward, (input, weight, bias), (input, weight), rows=(y, rstd), n=n, eps=eps,
-                  shape=shape)
+    must_be_floating("LayerNormKernelImpl", input)
+    for t in (weight, bias):
+        if t is not None and t._a.dtype is not a.dtype:
+            raise RuntimeError(f"mixed dtype (CPU): expect parameter to have scalar type of {type_name(input.dtype)}")
+    rows = np.ascontiguousarray(a).reshape(-1, shapes.numel(shape))
+    out, mean, rstd = np.empty_like(rows), np.empty(len(rows), a.dtype), np.empty(len(rows), a.dtype)
+    if out.size:
+        scale = _flat(weight, a) if weight is not None or bias is None else np.ones(rows.shape[1], a.dtype)
+        K.norm.layer_norm_forward(rows, scale, _flat(bias, a), eps, out, mean, rstd)
+    return record(out.reshape(a.shape), layer_norm_backward, (input, weight, bias), (input, weight), moments=(mean, rstd),
+                  n=rows.shape[1], eps=eps, shape=shape)
+
+
+def _flat(parameter, like):
+    """A parameter's array as one row; an empty one for None."""
+    return np.empty(0, like.dtype) if parameter is None else np.ascontiguousarray(parameter._a).reshape(-1)
+
+
+PARTS = 32      # shares of the rows that sum a weight's gradient apart
 
 
 @grad_name("NativeLayerNormBackward0")
 def layer_norm_backward(node, g):
     """rstd (gw - mean(gw) - y mean(gw y)) with gw = g weight; sums over rows for weight and bias."""
     x, weight = node.saved_tensors
-    (y, rstd), n, shape = node.ctx["rows"], node.ctx["n"], node.ctx["shape"]
-    gx = gweight = gbias = None
-    scaled = g if weight is None else g * weight
+    n, shape = node.ctx["n"], node.ctx["shape"]
     if mode.enabled:
-        y_t, r_t = _differentiable_rows(x.reshape(-1, n), node.ctx["eps"])
-        rows = scaled.reshape(-1, n)
-        if node.needs[0]:
-            gx = ((rows - rows.mean(1, True) - y_t * (rows * y_t).mean(1, True)) * r_t).reshape(x.shape)
+        return _recorded_layer_norm_backward(node, g, x.reshape(-1, n), weight)
+    rows = np.ascontiguousarray(x._a).reshape(-1, n)
+    gx, parts = np.empty_like(rows), min(PARTS, max(1, len(rows)))
+    gweight, gbias = (np.empty((parts, n if wanted else 0), rows.dtype) for wanted in node.needs[1:])
+    if rows.size:
+        K.norm.layer_norm_backward(np.ascontiguousarray(g._a).reshape(rows.shape), rows, _flat(weight, rows),
+                                   *node.ctx["moments"], gx, gweight, gbias)
     else:
-        y_t = wrap(y)
-        if node.needs[0]:
-            gx = wrap(_rows_gradient(scaled._a, y, rstd).reshape(x._a.shape))
-    if node.needs[1]:
-        gweight = (g.reshape(-1, n) * y_t).sum(0).reshape(shape)
-    if node.needs[2]:
-        gbias = g.reshape(-1, n).sum(0).reshape(shape)
-    return gx, gweight, gbias
+        gweight.fill(0)
+        gbias.fill(0)
+    return (wrap(gx.reshape(x._a.shape)) if node.needs[0] else None,
+            *(wrap(sums.sum(0).reshape(shape)) if wanted else None for sums, wanted in zip((gweight, gbias), node.needs[1:])))
+
+
+def _recorded_layer_norm_backward(node, g, rows, weight):
+    """The same in operations that are recorded."""
+    shape, whole = node.ctx["shape"], g._a.shape
+    g_rows = g.reshape(rows._a.shape)
+    h = g_rows if weight is None else (g * weight).reshape(rows._a.shape)
+    y, rstd = _differentiable_rows(rows, node.ctx["eps"])
+    return (((h - h.mean(1, True) - y * (h * y).mean(1, True)) * rstd).reshape(whole) if node.needs[0] else None,
+            (g_rows * y).sum(0).reshape(shape) if node.needs[1] else None,
+            g_rows.sum(0).reshape(shape) if node.needs[2] else None)
 
 
 def _differentiable_rows(x, eps):
@@ -112,13 +113,15 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
 
 # ---- over channels -------------------------------------------------------------------------------------------------------
 
-def _channels_last(a):
-    """(N, C, ...) as (C, N * ...) contiguous rows, one a channel."""
-    return np.ascontiguousarray(np.moveaxis(a, 1, 0)).reshape(a.shape[1], -1)
-
-
-def _channels_back(rows, shape):
-    return np.ascontiguousarray(np.moveaxis(rows.reshape(shape[1], shape[0], *shape[2:]), 0, 1))
+def _by_channel(a):
+    """(N, C, ...) as contiguous (N, C, L), or (1, C, N L) where L is 2 to 7; and the function that puts it back."""
+    n, channels = a.shape[:2]
+    length = shapes.numel(a.shape[2:])
+    if length >= 8 or length == 1 or n == 1:
+        return np.ascontiguousarray(a).reshape(n, channels, length), lambda out: out.reshape(a.shape)
+    turned = (channels, n, *a.shape[2:])
+    return (np.ascontiguousarray(np.moveaxis(a, 1, 0)).reshape(1, channels, n * length),
+            lambda out: np.ascontiguousarray(np.moveaxis(out.reshape(turned), 0, 1)))
 
 
 def _check_channels(name, t, channels):
@@ -152,27 +155,27 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
     if not training and (running_mean is None or running_var is None):
         raise RuntimeError("Expected running_mean and running_var to be defined when training=False")
-    around = (1, channels) + (1,) * (a.ndim - 2)
+    must_be_floating("batch_norm", input)
     if not training:
-        rstd = 1 / np.sqrt(running_var._a.astype(a.dtype) + a.dtype.type(eps))
-        mean = running_mean._a.astype(a.dtype)
-        scale = rstd if weight is None else rstd * weight._a
-        shift = (0 if bias is None else bias._a) - mean * scale
-        out = a * scale.reshape(around) + shift.reshape(around).astype(a.dtype)
-        return record(out, batch_norm_eval_backward, (input, weight, bias), (input, weight), mean=mean, rstd=rstd, around=around)
-    rows = _channels_last(a)
-    y, mean, rstd = _normalized(rows, eps)
-    if running_mean is not None:
-        variance = (1 / (rstd.astype(np.float64) ** 2) - eps) * n / (n - 1)
-        for running, batch in ((running_mean, mean), (running_var, variance)):
-            running._a[...] = (1 - momentum) * running._a + momentum * batch
-            storage_of(running).version += 1
-    out = y
-    if weight is not None or bias is not None:
-        out = y * (1 if weight is None else weight._a[:, None])
-        if bias is not None:
-            out += bias._a[:, None]
-    return record(_channels_back(out, a.shape), batch_norm_backward, (input, weight, bias), (input, weight), rows=(y, rstd), eps=eps)
+        mean, rstd = running_mean._a.astype(np.float64), 1 / np.sqrt(running_var._a.astype(np.float64) + eps)
+    elif a.size:
+        mean, variance = np.empty(channels), np.empty(channels)
+        K.norm.channel_moments(_by_channel(a)[0], mean, variance)
+        rstd = 1 / np.sqrt(variance + eps)
+        for running, batch in ((running_mean, mean), (running_var, variance * (n / (n - 1)))):
+            if running is not None:
+                running._a[...] = (1 - momentum) * running._a + momentum * batch
+                storage_of(running).version += 1
+    else:
+        mean = rstd = np.zeros(channels)
+    scale = rstd if weight is None else rstd * weight._a
+    shift = (0 if bias is None else bias._a) - mean * scale
+    x, back = _by_channel(a)
+    out = np.empty_like(x)
+    if out.size:
+        K.norm.channel_affine(x, scale.astype(a.dtype), shift.astype(a.dtype), out)
+    return record(back(out), batch_norm_backward, (input, weight, bias), (input, weight), mean=mean, rstd=rstd, eps=eps,
+                  training=training)
 
 
 def _sum_over_batch(g):
@@ -180,46 +183,47 @@ def _sum_over_batch(g):
 
 
 @grad_name("NativeBatchNormBackward0")
-def batch_norm_eval_backward(node, g):
-    """With fixed statistics the map is affine."""
-    x, weight = node.saved_tensors
-    mean, rstd, around = node.ctx["mean"], node.ctx["rstd"], node.ctx["around"]
-    scale = wrap(rstd.reshape(around))
-    gx = gweight = gbias = None
-    if node.needs[0]:
-        gx = g * scale if weight is None else g * (scale * weight.reshape(around))
-    if node.needs[1]:
-        gweight = _sum_over_batch(g * ((x - wrap(mean.reshape(around))) * scale))
-    if node.needs[2]:
-        gbias = _sum_over_batch(g)
-    return gx, gweight, gbias
-
-
-@grad_name("NativeBatchNormBackward0")
 def batch_norm_backward(node, g):
-    """As layer_norm's, over each channel's values."""
+    """As layer_norm's, over each channel's values; with fixed statistics the map is affine."""
     x, weight = node.saved_tensors
-    (y, rstd), shape = node.ctx["rows"], x._a.shape
-    gx = gweight = gbias = None
     if mode.enabled:
-        rows = g.movedim(1, 0).reshape(shape[1], -1)
-        y_t, r_t = _differentiable_rows(x.movedim(1, 0).reshape(shape[1], -1), node.ctx["eps"])
-        if node.needs[0]:
-            scaled = rows if weight is None else rows * weight.reshape(-1, 1)
-            gx = (scaled - scaled.mean(1, True) - y_t * (scaled * y_t).mean(1, True)) * r_t
-            gx = gx.reshape(shape[1], shape[0], *shape[2:]).movedim(0, 1)
-        if node.needs[1]:
-            gweight = (rows * y_t).sum(1)
-        return gx, gweight, _sum_over_batch(g) if node.needs[2] else None
-    rows = _channels_last(g._a)
+        return _recorded_batch_norm_backward(node, g, x, weight)
+    mean, rstd, a = node.ctx["mean"], node.ctx["rstd"], x._a
+    rows, back = _by_channel(a)
+    g_rows = _by_channel(g._a)[0]
+    sums, products = np.zeros(len(mean)), np.zeros(len(mean))
+    if rows.size and (node.ctx["training"] or node.needs[1] or node.needs[2]):
+        K.norm.channel_sums(g_rows, rows, mean, sums, products)
+    gx = None
     if node.needs[0]:
-        scaled = rows if weight is None else rows * weight._a[:, None]
-        gx = wrap(_channels_back(_rows_gradient(scaled, y, rstd), shape))
-    if node.needs[1]:
-        gweight = (wrap(rows) * wrap(y)).sum(1)
-    if node.needs[2]:
-        gbias = wrap(rows).sum(1)
-    return gx, gweight, gbias
+        scale = rstd if weight is None else rstd * weight._a
+        out, n = np.empty_like(rows), rows.shape[0] * rows.shape[2]
+        if rows.size:
+            slope = -scale * rstd * rstd * products / n if node.ctx["training"] else np.zeros_like(scale)
+            shift = -scale * sums / n - slope * mean if node.ctx["training"] else slope
+            K.norm.channel_gradient(g_rows, rows, *(v.astype(a.dtype) for v in (scale, slope, shift)), out)
+        gx = wrap(back(out))
+    return (gx, wrap((products * rstd).astype(a.dtype)) if node.needs[1] else None,
+            wrap(sums.astype(a.dtype)) if node.needs[2] else None)
+
+
+def _recorded_batch_norm_backward(node, g, x, weight):
+    """The same in operations that are recorded."""
+    shape = x._a.shape
+    turned = (shape[1], shape[0], *shape[2:])
+    rows, h = (t.movedim(1, 0).reshape(shape[1], -1) for t in (x, g))
+    if node.ctx["training"]:
+        y, rstd = _differentiable_rows(rows, node.ctx["eps"])
+    else:
+        mean, rstd = (wrap(node.ctx[k].astype(x._a.dtype).reshape(-1, 1)) for k in ("mean", "rstd"))
+        y = (rows - mean) * rstd
+    gx = None
+    if node.needs[0]:
+        scaled = h if weight is None else h * weight.reshape(-1, 1)
+        if node.ctx["training"]:
+            scaled = scaled - scaled.mean(1, True) - y * (scaled * y).mean(1, True)
+        gx = (scaled * rstd).reshape(turned).movedim(0, 1)
+    return gx, (h * y).sum(1) if node.needs[1] else None, _sum_over_batch(g) if node.needs[2] else None
 
 
 @op(namespace=F)

@@ -140,6 +140,8 @@ Tensor.sum_to_size = _sum_to_size_method
 @op(method=True, out=True)
 def nansum(input, dim=None, keepdim=False, *, dtype=None):
     """``sum`` with nan counted as 0."""
+    if input.is_complex():
+        raise RuntimeError("nansum on CPU does not support complex inputs")
     if input.dtype.category < dtypes.FLOATING:
         return sum(input, dim, keepdim, dtype=dtype)
     return _sum(input, dim, keepdim, dtype, "nansum", nansum_backward, (input,))
