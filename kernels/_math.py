@@ -191,3 +191,27 @@ erf = _define("erf", _erf, math.erf)
 erfc = _define("erfc", _erfc, math.erfc)
 sin = _define("sin", _sin, math.sin, cmath.sin)
 cos = _define("cos", _cos, math.cos, cmath.cos)
+
+
+def divide(x, y):
+    """x / y of two numbers of one type; of complex numbers by 0 what C gives, where Numba's own operator would raise."""
+    return x / y
+
+
+@overload(divide, jit_options={"forceinline": True, "fastmath": CONTRACT, "error_model": "numpy"})
+def _compiled_divide(x, y):
+    return _divide_complex if isinstance(x, types.Complex) else divide
+
+
+def _divide_complex(x, y):
+    """Smith's method (1962)."""
+    a, b, c, d = x.real, x.imag, y.real, y.imag
+    if c == 0 and d == 0:
+        return complex(a / abs(c), b / abs(c))
+    if abs(c) >= abs(d):
+        ratio = d / c
+        scale = c + d * ratio
+        return complex((a + b * ratio) / scale, (b - a * ratio) / scale)
+    ratio = c / d
+    scale = c * ratio + d
+    return complex((a * ratio + b) / scale, (b * ratio - a) / scale)

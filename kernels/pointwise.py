@@ -14,7 +14,7 @@ from ._activations import (  # noqa: F401 - formulas are found here by name
                            leaky_relu_grad, logsigmoid, mish, relu, relu_grad, shrink_grad, sigmoid,
                            sigmoid_grad, silu, silu_grad, softplus, softplus_grad, softshrink, softsign,
                            threshold, threshold_grad)
-from ._math import cos, exp, expm1, log, log1p, sin, tanh
+from ._math import cos, divide, exp, expm1, log, log1p, sin, tanh
 from ._special import (digamma, erf_grad, erfinv, error_function, error_function_complement, lgamma, trigamma)  # noqa: F401
 
 
@@ -41,7 +41,7 @@ def logical_and_mul(x, y):      # mul of bools
 
 
 def div(x, y):
-    return x / y
+    return divide(x, y)
 
 
 def div_trunc(x, y):
@@ -130,7 +130,7 @@ def addcmul(x, y, z, value):
 
 
 def addcdiv(x, y, z, value):
-    return x + value * (y / z)
+    return x + value * divide(y, z)
 
 
 def add_scaled(x, y, alpha):
@@ -155,7 +155,7 @@ def sgn_complex(x):
 
 
 def reciprocal(x):
-    return type(x)(1) / x
+    return divide(type(x)(1), x)
 
 
 def conj(x):
@@ -396,7 +396,7 @@ def sqrt_complex(x):
 
 
 def sqrt_grad(g, y):
-    return g / (y + y)
+    return divide(g, y + y)
 
 
 def rsqrt(x):

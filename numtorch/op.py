@@ -6,6 +6,7 @@ namespace, and (through OPS) the tests, the table in the documentation and the b
 """
 import functools
 import inspect
+import re
 import traceback
 
 import numpy as np
@@ -186,8 +187,16 @@ def explaining(name, fn):
             found = _not_a_tensor(name, inspect.signature(fn), args, kwargs, error)
             if found is None:
                 raise
+        except ValueError as error:     # of int() and float()
+            word = _NOT_A_NUMBER.match(str(error))
+            if word is None or word[1] not in (*args, *kwargs.values()):
+                raise
+            found = f"{name}(): expected a number, but got the str {word[1]!r}"
         raise TypeError(found)
     return call
+
+
+_NOT_A_NUMBER = re.compile(r"(?:invalid literal for int\(\) with base 10|could not convert string to float): (?:np.str_\()?'(.*?)'")
 
 
 def _not_a_tensor(name, signature, args, kwargs, error):
@@ -199,6 +208,8 @@ def _not_a_tensor(name, signature, args, kwargs, error):
     for i, (argument, value) in enumerate(signature.bind(*args, **kwargs).arguments.items()):
         if value is culprit:
             return f"{name}(): argument '{argument}' (position {i + 1}) must be Tensor, not {kind}"
+        if isinstance(value, tuple) and len(value) == 1 and isinstance(value[0], (list, tuple)):
+            value, = value                      # f(*tensors) that was given a list
         for k, element in enumerate(value if isinstance(value, (list, tuple)) else ()):
             if element is culprit:
                 return f"expected Tensor as element {k} in argument {i}, but got {kind}"

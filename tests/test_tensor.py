@@ -223,3 +223,12 @@ def test_large_inputs_take_the_threaded_path_with_the_same_result():
     np.testing.assert_allclose(x.sum().item(), a.astype(np.float64).sum(), rtol=1e-6)
     np.testing.assert_allclose(x.sum(0).numpy(), a.sum(0, dtype=np.float64), rtol=1e-6)
     assert dtypes.get_default_dtype() is torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_complex_division_by_zero(dtype):
+    """A complex number over 0 is infinite or nan in each part, as in C; every element is written."""
+    x = torch.tensor([1 + 0j, 1 + 2j, 0j] * 3, dtype=dtype)
+    want = [complex(np.inf, np.nan), complex(np.inf, np.inf), complex(np.nan, np.nan)] * 3
+    np.testing.assert_array_equal((x / 0).numpy(), np.array(want))
+    np.testing.assert_array_equal((x[:1] * 0).reciprocal().numpy(), np.array(want[:1]))

@@ -146,7 +146,7 @@ def prelu(input, weight):
     return call(_LEAKY, prelu_backward, (X, Y), (input, weight))
 
 
-OPS["nn.functional.prelu"] = Op("prelu", prelu, _IN_NN, False, False, False)
+OPS["nn.functional.prelu"] = Op("prelu", explaining("prelu", prelu), _IN_NN, False, False, False)
 
 
 def hardtanh_backward(node, g):
@@ -459,7 +459,7 @@ def hardshrink(input, lambd=0.5):
     return call(_HARDSHRINK, hardshrink_backward, (X, Y), (input, lambd))
 
 
-OPS["nn.functional.hardshrink"] = Op("hardshrink", hardshrink, _IN_NN, False, False, False)
+OPS["nn.functional.hardshrink"] = Op("hardshrink", explaining("hardshrink", hardshrink), _IN_NN, False, False, False)
 
 
 @op(namespace=_IN_NN)

@@ -4,7 +4,7 @@ from functools import lru_cache
 import numpy as np
 
 from .. import shape as shapes
-from ..op import grad_name, op, record
+from ..op import grad_name, op, record, type_name
 from . import activation, pointwise, reduce
 from .matmul import must_be_tensors
 from .pool import WORDS, average, avg_backward, avg_pool_of, each, largest, max_backward, pick_planes
@@ -53,6 +53,8 @@ def _adaptive_avg(name, n, input, output_size):
 
 
 def _adaptive_max(name, n, input, output_size, return_indices):
+    if input._a.dtype.kind in "bc":
+        raise NotImplementedError(f'"{name}" not implemented for \'{type_name(input.dtype)}\'')
     _, tables = _targets(name, n, input, output_size)
     y, indices = largest(input, n, tables, (1,) * n, _ADAPTIVE_MAX_BACKWARD[n])
     return (y, indices) if return_indices else y

@@ -408,7 +408,7 @@ def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=No
     """``input`` where the target is 1, ``max(0, margin - input)`` where it is -1."""
     from .masked import where
 
-    loss = where(target != 1, (margin - input).clamp(min=0), 0.0) + where(target != -1, input, 0.0)
+    loss = where(target.ne(1), (margin - input).clamp(min=0), 0.0) + where(target.ne(-1), input, 0.0)
     return reduce_loss(loss, reduction_of(reduction, size_average, reduce))
 
 
@@ -429,7 +429,7 @@ def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, r
     dim = input1.ndim - 1
     eps = 1e-12
     cos = (input1 * input2).sum(dim) / (((input1 * input1).sum(dim) + eps) * ((input2 * input2).sum(dim) + eps)).sqrt()
-    loss = where(target == 1, 1 - cos, 0.0) + where(target == -1, (cos - margin).clamp(min=0), 0.0)
+    loss = where(target.eq(1), 1 - cos, 0.0) + where(target.eq(-1), (cos - margin).clamp(min=0), 0.0)
     return reduce_loss(loss, reduction_of(reduction, size_average, reduce))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from .. import dtypes
 from .. import kernels as K
 from .. import shape as shapes
-from ..op import OPS, OUT, Op, grad_name, op, record
+from ..op import OPS, OUT, Op, explaining, grad_name, op, record
 from .convert import to_dtype
 
 
@@ -126,8 +126,9 @@ def _functional(fn):
 
 
 for _fn in (softmax, log_softmax):
-    OPS[f"nn.functional.{_fn.__name__}"] = Op(_fn.__name__, _functional(_fn), "nn.functional", False, False, False)
-    OPS[f"special.{_fn.__name__}"] = Op(_fn.__name__, _fn, "special", False, False, False)
+    OPS[f"nn.functional.{_fn.__name__}"] = Op(_fn.__name__, explaining(_fn.__name__, _functional(_fn)), "nn.functional", False, False,
+                                                 False)
+    OPS[f"special.{_fn.__name__}"] = Op(_fn.__name__, explaining(f"special_{_fn.__name__}", _fn), "special", False, False, False)
 
 
 @op(namespace="nn.functional")

@@ -30,7 +30,9 @@ def _reshaped(array, sizes):
     """``array`` with the sizes that a user gave, on the same memory, and None; or None and the checked shape."""
     if sizes and array.flags.c_contiguous:
         try:
-            return array.reshape(*sizes), None
+            found = array.reshape(*sizes)
+            if found.shape == sizes or min(sizes if len(sizes) > 1 or type(sizes[0]) is int else sizes[0]) >= -1:
+                return found, None          # NumPy takes any negative size for -1
         except (TypeError, ValueError):     # not sizes, or none that fit: torch's words for it follow
             pass
     shape = shapes.infer_size(shapes.as_sizes(sizes), array.size)
@@ -398,7 +400,7 @@ def _at_least(n, name):
         tensors = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
         found = tuple(_pad_dims(t, n) for t in tensors)
         return found if len(found) > 1 else found[0]
-    fn.__name__ = name
+    fn.__name__ = fn.__qualname__ = name
     fn.__doc__ = f"Each tensor with at least {n} dimensions, new ones of size 1 added as NumPy does."
     return op(name)(fn)
 

@@ -258,19 +258,30 @@ def as_strided(input, size, stride, storage_offset=None):
         RuntimeError: the view would reach beyond the storage.
     """
     a, size, stride = input._a, tuple(size), tuple(stride)
-    if len(size) != len(stride):
-        raise RuntimeError("mismatch in length of strides and shape")
     memory = storage_of(input).array
     start = (a.ctypes.data - memory.ctypes.data) // a.itemsize if storage_offset is None else storage_offset
-    reach = start + sum((n - 1) * s for n, s in zip(size, stride)) + 1 if 0 not in size else start
-    if start < 0 or reach * a.itemsize > memory.nbytes:
-        raise RuntimeError(f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start}, and itemsize "
-                           f"{a.itemsize} requiring a storage size of {reach * a.itemsize} are out of bounds for storage of "
-                           f"size {memory.nbytes}")
+    _check_bounds(size, stride, start, a.itemsize, memory.nbytes)
     flat = np.lib.stride_tricks.as_strided(memory, (memory.nbytes // memory.itemsize,), (memory.itemsize,))
     array = np.lib.stride_tricks.as_strided(flat.view(a.dtype)[start:], size, [s * a.itemsize for s in stride])
     offset = start - (a.ctypes.data - memory.ctypes.data) // a.itemsize
     return view_of(input, array, as_strided_backward, geometry=(size, stride, offset), base_shape=a.shape)
+
+
+def _check_bounds(size, stride, start, itemsize, nbytes):
+    """RuntimeError where a strided view would reach beyond ``nbytes`` of memory."""
+    if len(size) != len(stride):
+        raise RuntimeError("mismatch in length of strides and shape")
+    if any(n < 0 for n in size):
+        raise RuntimeError(f"as_strided: Negative sizes are not supported, got sizes: {list(size)}")
+    if any(s < 0 for s in stride):
+        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
+    if start < 0:
+        raise RuntimeError(f"Tensor: invalid storage offset {start}")
+    reach = start + sum((n - 1) * s for n, s in zip(size, stride)) + 1 if 0 not in size else start
+    if reach * itemsize > nbytes:
+        raise RuntimeError(f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start}, and itemsize "
+                           f"{itemsize} requiring a storage size of {reach * itemsize} are out of bounds for storage of "
+                           f"size {nbytes}")
 
 
 def as_strided_backward(node, g):
@@ -309,8 +320,11 @@ def as_strided_scatter(input, src, size, stride, storage_offset=None):
     from ..op import record
 
     whole = np.array(input._a, order="C")
-    offset = storage_offset or 0
-    item = whole.itemsize
+    offset, item = storage_offset or 0, whole.itemsize
+    _check_bounds(tuple(size), tuple(stride), offset, item, whole.nbytes)
+    if src._a.shape != tuple(size):
+        raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = "
+                           f"{list(size)}")
     np.lib.stride_tricks.as_strided(whole.reshape(-1)[offset:], size, [s * item for s in stride])[...] = src._a
     return record(whole, as_strided_scatter_backward, (input, src), geometry=(tuple(size), tuple(stride), offset))
 
