@@ -73,8 +73,8 @@ def test_three_operands_broadcast_as_numpys(chosen):
     same(nt.addcmul(x, y, z, value=2), a + 2 * b * c)
     for got, want in zip(nt.broadcast_tensors(x, y, z), np.broadcast_arrays(a, b, c)):
         same(got, want)
-        assert all(s == 0 for s, size, old in zip(got.stride()[::-1], got.shape[::-1],
-            np.asarray(want).strides[::-1]) if old == 0 and size > 1), "broadcasting copies nothing"
+        if got.numel():
+            assert [s for s, n in zip(got.stride(), shape) if n > 1] == [s // 8 for s, n in zip(want.strides, shape) if n > 1]
 
 
 @examples(120)
@@ -121,11 +121,10 @@ def test_in_place_needs_the_targets_shape(chosen, name):
 @st.composite
 def basic_keys(draw, shape):
     """Ints, slices, None and Ellipsis in any legal order."""
-    entries, ellipsis_at = [], draw(st.none() | st.integers(0, len(shape)))
-    after = draw(st.integers(ellipsis_at, len(shape))) if ellipsis_at is not None else None
+    ellipsis_at = draw(st.none() | st.integers(0, len(shape)))
+    entries, after = [], None if ellipsis_at is None else draw(st.integers(ellipsis_at, len(shape)))
     for dim in range(len(shape) + 1):
-        while draw(st.integers(0, 4)) == 0:
-            entries.append(None)
+        entries += [None] * (draw(st.integers(0, 4)) == 4)
         if dim == ellipsis_at:
             entries.append(Ellipsis)
         if dim == len(shape) or ellipsis_at is not None and ellipsis_at <= dim < after:
@@ -466,7 +465,7 @@ def test_gradients_through_chains_of_views(chain):
     got = follow(steps, x, 1)
     weight = counting(places.shape)
     got.backward(tensor(weight))
-    want = np.bincount(places.reshape(-1), weight.reshape(-1), minlength=math.prod(shape)).reshape(shape)
+    want = np.bincount(places.reshape(-1), weight.reshape(-1), minlength=math.prod(shape)).reshape(shape).astype(float)
     same(x.grad, want)
 
     unique = len(np.unique(places)) == places.size > 0

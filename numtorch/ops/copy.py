@@ -1,6 +1,9 @@
 """Copies: clone, contiguous, copy_, and filling memory."""
+import warnings
+
 import numpy as np
 
+from .. import shape as shapes
 from ..op import needs_grad, op, record
 from ..tensor import Tensor, contiguous_format, preserve_format, storage_of, wrap
 from ._layout import empty_in
@@ -53,17 +56,16 @@ def _copy_(self, src, non_blocking=False):
     if src is self:
         return self
     check_writable(self, "copy_", (src,))
-    target = self._a
-    try:
-        np.copyto(target, without_overlap(src._a, target), casting="unsafe")
-    except ValueError:
-        raise RuntimeError(f"The size of tensor a ({_last(target)}) must match the size of tensor b ({_last(src._a)}) at "
-                           f"non-singleton dimension {max(target.ndim - 1, 0)}") from None
+    target, source = self._a, src._a
+    if source.shape != target.shape:
+        shape = shapes.broadcast_shapes(target.shape, source.shape)
+        if shape != target.shape:
+            raise RuntimeError(f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(shape)}")
+    if source.dtype.kind == "c" and target.dtype.kind not in "cb":
+        warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=2)
+        source = source.real
+    np.copyto(target, without_overlap(source, target), casting="unsafe")
     return written(self, copy_backward, (self, src))
-
-
-def _last(array):
-    return array.shape[-1] if array.ndim else 1
 
 
 def written(tensor, backward, inputs, saved=(), **ctx):

@@ -262,7 +262,7 @@ def conj(input):
 
 # ---- powers ------------------------------------------------------------------------------------------------------------
 
-_POW = Rule("pow", {"bool": "logical_or", "int": "pow_integral", "float": "pow", "complex": "pow"}, False, "same")
+_POW = Rule("pow", {"int": "pow_integral", "float": "pow", "complex": "pow"}, False, "same")
 _SQUARE, _CUBE = Rule("pow", "square", False, "same"), Rule("pow", "cube", False, "same")
 _SQRT = Rule("pow", {"float": "sqrt", "complex": "sqrt_complex"}, True, "same")
 
@@ -317,6 +317,8 @@ def pow(input, exponent):
             rule = _SQRT
         elif isinstance(exponent, int) and exponent < 0 and input.dtype.category < dtypes.FLOATING:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
+        if type(exponent) is bool and input._a.dtype.kind == "b":       # torch has no pow of bools, but 0 and 1 are exponents
+            return input.clone() if exponent else logical_not(logical_and(input, False))
         if rule is _POW:
             found = call(rule, None, (), (input, exponent))
         else:

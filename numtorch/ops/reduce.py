@@ -254,10 +254,12 @@ def _products_of_others(x, dims):
 
 def _check_some(name, a, dims, dim):
     if shapes.numel([a.shape[d] for d in dims]) == 0:
-        if dim is None or isinstance(dim, (tuple, list)):
+        if dim is None or dim == () or dim == []:
             raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
                                "dim with the 'dim' argument.")
-        raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
+        named = dim if isinstance(dim, (tuple, list)) else (dim,)
+        empty = next(d for d in named if a.shape[d] == 0)
+        raise IndexError(f"{name}(): Expected reduction dim {empty} to have non-zero size.")
 
 
 def _check_real(name, input):
