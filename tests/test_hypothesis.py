@@ -5,6 +5,7 @@ The examples are derandomized: every run sees the same ones, so a failure here i
 import itertools
 import math
 import operator
+import warnings
 
 import numpy as np
 import pytest
@@ -20,7 +21,9 @@ def examples(n):
 
 def tensor(array):
     """A tensor that shares the array's memory, whatever its strides and sizes."""
-    return nt.from_numpy(np.asarray(array))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")         # arrays broadcast by NumPy are read-only
+        return nt.from_numpy(np.asarray(array))
 
 
 def counting(shape, dtype="float64"):
@@ -109,7 +112,7 @@ def test_in_place_needs_the_targets_shape(chosen, name):
         fits = False
     if not fits:
         assume(name != "maximum")       # out= is resized, as torch does
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match="must match the size|doesn't match the broadcast shape"):
             call()
         return same(x, a)
     call()
@@ -145,14 +148,13 @@ def test_basic_keys_are_numpys_views(data, shape):
     a = counting(shape)
     key = data.draw(basic_keys(shape))
     x = tensor(a)
-    got, want = x[key], a[key]
+    got, want = x[key], a[key if Ellipsis in key else (*key, ...)]
     same(got, want)
-    if np.size(want):
-        assert all(8 * s == t for s, t, n in zip(got.stride(), np.asarray(a[(*key, ...)] if Ellipsis not in key else want).strides,
-                                                 got.shape) if n > 1)
+    if want.size:
+        assert [s for s, n in zip(got.stride(), got.shape) if n > 1] == [
+            s // 8 for s, n in zip(want.strides, want.shape) if n > 1]
         got.mul_(-1)
-        assert (a < 0).sum() == np.size(want) or any(e is None for e in key), "the view writes into its base"
-        assert (np.asarray(a[key]) < 0).all()
+        assert (a < 0).sum() == np.size(want) and (a[key] < 0).all(), "the view writes into its base, and nothing else"
 
 
 @examples(150)
@@ -260,9 +262,9 @@ def test_gather_and_scatter_are_inverse(data, shape):
 
 # ---- promotion ----------------------------------------------------------------------------------------------------------
 
-DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
-BINARY = {"add": operator.add, "mul": operator.mul, "truediv": operator.truediv, "maximum": "maximum", "atan2": "atan2",
-          "eq": operator.eq, "pow": operator.pow, "floordiv": operator.floordiv, "sub": operator.sub, "and": operator.and_}
+DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64",
+          "complex128"]
+BINARY = {"mul": operator.mul, "truediv": operator.truediv, "and": operator.and_}       # few: each dtype compiles a kernel
 operands = st.tuples(st.sampled_from(DTYPES), st.sampled_from([(), (1,), (2,), (0,), (2, 2)]))
 numbers = st.sampled_from([True, 2, 1.5, 1j])
 
@@ -270,15 +272,15 @@ numbers = st.sampled_from([True, 2, 1.5, 1j])
 def apply(library, name, values):
     """('dtype', shape) of an operation in a library, or the class of its error."""
     made = [library.ones(v[1], dtype=getattr(library, v[0])) if isinstance(v, tuple) else v for v in values]
-    fn = BINARY[name]
     try:
-        result = (getattr(library, fn) if isinstance(fn, str) else fn)(*made)
+        result = BINARY[name](*made)
     except (RuntimeError, TypeError) as error:
         return RuntimeError if isinstance(error, NotImplementedError) else type(error)
     return str(result.dtype), tuple(result.shape)
 
 
-@examples(600)
+@pytest.mark.filterwarnings("ignore:ComplexHalf")
+@examples(400)
 @given(st.sampled_from(sorted(BINARY)), operands, operands | numbers, st.booleans())
 def test_binary_operations_promote_as_torchs(name, a, b, swapped):
     """Dtype and shape of any binary operation on tensors of any rank and Python numbers, or the kind of error, are torch's."""
@@ -303,7 +305,7 @@ def test_joining_promotes_as_torchs(parts, name):
 
 
 @examples(200)
-@given(st.sampled_from(DTYPES), operands | numbers, st.sampled_from(["add_", "mul_", "div_", "copy_", "pow_"]))
+@given(st.sampled_from(DTYPES), operands | numbers, st.sampled_from(["mul_", "div_", "copy_"]))
 def test_in_place_keeps_the_dtype_or_refuses_as_torch(own, other, name):
     """A result that the target's dtype does not hold is refused by both libraries, all others are kept in that dtype."""
     torch = pytest.importorskip("torch")
@@ -313,7 +315,9 @@ def test_in_place_keeps_the_dtype_or_refuses_as_torch(own, other, name):
         x = library.ones(2, 2, dtype=getattr(library, own))
         value = library.ones(other[1], dtype=getattr(library, other[0])) if isinstance(other, tuple) else other
         try:
-            getattr(x, name)(value)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")         # complex to real
+                getattr(x, name)(value)
         except RuntimeError:
             return RuntimeError
         return str(x.dtype), x.tolist()
@@ -378,13 +382,14 @@ def view_steps(draw, shape):
     if kind == "narrow":
         start = draw(st.integers(0, size))
         length = draw(st.integers(0, size - start))
-        return f"narrow {dim, start, length}", (lambda x: x.narrow(dim, start, length)), lambda a: a[at(slice(start, start + length))]
+        return (f"narrow {dim, start, length}", (lambda x: x.narrow(dim, start, length)),
+                lambda a: a[at(slice(start, start + length))])
     if kind == "slice":
         s = slice(draw(st.integers(0, size)), None, draw(st.integers(1, 3)))
         return f"{s}", (lambda x: x[at(s)]), lambda a: a[at(s)]
     if kind == "select":
         i = draw(st.integers(-size, size - 1))
-        return f"select {dim, i}", (lambda x: x.select(dim, i)), lambda a: np.asarray(a[at(i)]) if a.ndim > 1 else a[i:i + 1 or None][0:1].reshape(())
+        return f"select {dim, i}", (lambda x: x.select(dim, i)), lambda a: a[(*at(i), ...)]
     if kind == "chunk":
         length = draw(st.integers(1, size))
         return kind, (lambda x: x.split(length, dim)[-1]), lambda a: a[at(slice((size - 1) // length * length, None))]
@@ -403,8 +408,8 @@ def view_steps(draw, shape):
         return kind, (lambda x: x.reshape(-1)), lambda a: a.reshape(-1)
     part = draw(st.sampled_from(divisors(size))) if size else 1
     sizes = (part, size // part)
-    return f"unflatten {dim, sizes}", (lambda x: x.unflatten(dim, sizes)), lambda a: a.reshape(*shape[:dim % n], *sizes,
-                                                                                            *shape[dim % n + 1:])
+    whole = (*shape[:dim % n], *sizes, *shape[dim % n + 1:])
+    return f"unflatten {dim, sizes}", (lambda x: x.unflatten(dim, sizes)), lambda a: a.reshape(whole)
 
 
 @st.composite
@@ -518,9 +523,10 @@ def test_split_and_join_are_inverse(data, shape):
 
 # ---- reductions ---------------------------------------------------------------------------------------------------------
 
-REDUCTIONS = {"sum": np.sum, "mean": np.mean, "amax": np.max, "amin": np.min, "var": lambda a, **k: np.var(a, ddof=1, **k),
-              "std": lambda a, **k: np.std(a, ddof=1, **k), "logsumexp": None, "count_nonzero": np.count_nonzero,
-              "any": np.any, "all": np.all, "nansum": np.nansum}
+REDUCTIONS = {"sum": np.sum, "mean": np.mean, "amax": np.max, "amin": np.min, "nansum": np.nansum,
+              "var": lambda a, **k: np.var(a, ddof=1, **k), "std": lambda a, **k: np.std(a, ddof=1, **k),
+              "logsumexp": lambda a, **k: np.log(np.sum(np.exp(a), **k)), "any": np.any, "all": np.all,
+              "count_nonzero": lambda a, axis, keepdims: np.count_nonzero(a, axis)}
 
 
 @st.composite
@@ -544,41 +550,25 @@ def test_reductions_over_any_dims(case, name, dtype):
     """Any dims of any layout, kept or not: NumPy's result and shape; an empty maximum is an error, an empty sum is not."""
     a, dims, keepdim = case
     a = a.astype(dtype, order="K")
-    x = tensor(a)
-    if not dims and name not in ("sum", "mean"):
-        return
     keywords = {} if name == "count_nonzero" else {"keepdim": keepdim}
-    call = lambda: getattr(nt, name)(x, dims, **keywords)       # noqa: E731
-    if name in ("amax", "amin") and any(a.shape[d] == 0 for d in dims):
-        with pytest.raises(IndexError, match=r"Expected reduction dim \d to have non-zero size"):
-            call()
-        return
-    with np.errstate(all="ignore"), nt_quiet():
-        if name == "logsumexp":
-            want = np.log(np.sum(np.exp(a.astype(float)), axis=dims, keepdims=keepdim))
-        elif name == "count_nonzero":
-            want = np.count_nonzero(a, axis=dims)
-        else:
-            exact = a if name in ("any", "all", "amax", "amin") else a.astype(float)
-            want = REDUCTIONS[name](exact, axis=dims, keepdims=keepdim) if exact.size else empty_result(name, a, dims, keepdim)
-        got = call()
+
+    def call():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")         # too few elements for a variance: nan and a warning, in both
+            return getattr(nt, name)(tensor(a), dims or None, **keywords)
+    if name in ("amax", "amin"):
+        assume(dims)
+        if any(a.shape[d] == 0 for d in dims):
+            with pytest.raises(IndexError, match=r"Expected reduction dim -?\d to have non-zero size"):
+                call()
+            return
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        want = REDUCTIONS[name](a.astype(np.float64), axis=dims, keepdims=keepdim)
+    got = call()
     assert tuple(got.shape) == np.shape(want)
-    np.testing.assert_allclose(got.numpy(), want, rtol=1e-12 if dtype == "float64" else 2e-6, atol=1e-12 if dtype == "float64" else 3e-6)
-
-
-def nt_quiet():
-    import warnings
-
-    return warnings.catch_warnings(action="ignore") if hasattr(warnings, "catch_warnings") else None
-
-
-def empty_result(name, a, dims, keepdim):
-    shape = np.sum(a, axis=dims, keepdims=keepdim).shape
-    count = math.prod(a.shape[d] for d in dims)
-    fill = {"sum": 0.0, "nansum": 0.0, "any": False, "all": True, "logsumexp": -np.inf}.get(name, np.nan)
-    if count and math.prod(shape) == 0:
-        fill = 0.0
-    return np.full(shape, fill)
+    tolerance = 1e-12 if dtype == "float64" else 3e-6
+    np.testing.assert_allclose(got.numpy(), want, rtol=tolerance, atol=tolerance)
 
 
 @examples(200)
