@@ -2,8 +2,8 @@
 
 A call of the C library keeps LLVM from vectorising a loop: exp of 1e6 float32 takes 2.6 ms through ``math.exp`` and 0.4 ms
 through the polynomial here, on one thread. The float32 versions have no branches (both sides are computed and one selected),
-take nan, infinities and denormals as IEEE 754 asks, and are within 3 ulp (erf 8), as tests/test_math.py checks against float64. They
-rely on a * b + c being at most contracted, never reassociated (``CONTRACT``).
+take nan, infinities and denormals as IEEE 754 asks, and are within 3 ulp (erf 8), as tests/test_math.py checks against float64.
+They rely on a * b + c being at most contracted, never reassociated (``CONTRACT``).
 
 The functions also run as plain Python, on Python floats.
 """

@@ -59,7 +59,7 @@ def source(formula, dtypes):
     lines += ["    else:", "        for i in range(n):",
               f"            put(pointer(ao + i * so, T{n_in}), 0, f({values}))"]
     lines += ["", "", f"def loop({arrays}, start, stop):",
-              '    """Elements start to stop (-1: all) of the output, in the order of its memory; arguments are ids of ndarrays."""',
+              '    """Elements start to stop (-1: all) of the output, in its order in memory; arguments are ids of ndarrays."""',
               "    total = numel(out)", "    if stop < 0:", "        stop = total",
               "    if start >= stop:", "        return"]
     lines += [f"    l{k} = linear_step(x{k}, total)" for k in ins] + ["    lo = linear_step(out, total)"]

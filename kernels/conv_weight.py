@@ -40,7 +40,7 @@ def fill_gradients(gy, image, row, column, geometry, length, grads, at, step):
     height, width = geometry[G.OUT_HEIGHT], geometry[G.OUT_WIDTH]
     used_h, used_w = min(geometry[G.BLOCK_H], height - row), min(geometry[G.BLOCK_W], width - column)
     run, zero = SLACK * 4 // grads.itemsize, grads.dtype.type(0)
-    for m in range(geometry[G.ROWS]):
+    for _ in range(geometry[G.ROWS]):
         clear(grads, at, length)
         for r in range(used_h):
             source = image + (row + r) * width + column

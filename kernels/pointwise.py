@@ -9,14 +9,38 @@ import math
 import numpy as np
 
 from ._activations import (  # noqa: F401 - formulas are found here by name
-                          elu, elu_grad, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardshrink, hardsigmoid,
-                           hardsigmoid_grad, hardswish, hardswish_grad, hardtanh_grad, leaky_relu,
-                           leaky_relu_grad, logsigmoid, mish, relu, relu_grad, shrink_grad, sigmoid,
-                           sigmoid_grad, silu, silu_grad, softplus, softplus_grad, softshrink, softsign,
-                           threshold, threshold_grad)
+    elu,
+    elu_grad,
+    gelu,
+    gelu_grad,
+    gelu_tanh,
+    gelu_tanh_grad,
+    hardshrink,
+    hardsigmoid,
+    hardsigmoid_grad,
+    hardswish,
+    hardswish_grad,
+    hardtanh_grad,
+    leaky_relu,
+    leaky_relu_grad,
+    logsigmoid,
+    mish,
+    relu,
+    relu_grad,
+    shrink_grad,
+    sigmoid,
+    sigmoid_grad,
+    silu,
+    silu_grad,
+    softplus,
+    softplus_grad,
+    softshrink,
+    softsign,
+    threshold,
+    threshold_grad,
+)
 from ._math import cos, divide, exp, expm1, log, log1p, sin, tanh
-from ._special import (digamma, erf_grad, erfinv, error_function, error_function_complement, lgamma, trigamma)  # noqa: F401
-
+from ._special import digamma, erf_grad, erfinv, error_function, error_function_complement, lgamma, trigamma  # noqa: F401
 
 # ---- arithmetic --------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 Promotion has three ranks, as torch's: tensors with dimensions, 0-dim tensors, Python scalars. A lower rank changes the dtype
 of a higher one only by its category (bool < integral < floating < complex).
 """
+import builtins
+
 import ml_dtypes
 import numpy as np
 
@@ -160,7 +162,7 @@ def scalar_dtype(value):
     raise TypeError(f"expected a number, but got {type(value).__name__}")
 
 
-_python_bool = type(True)
+_python_bool = builtins.bool
 
 
 def result_dtype(tensors, zero_dims, scalars):

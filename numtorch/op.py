@@ -196,7 +196,8 @@ def explaining(name, fn):
     return call
 
 
-_NOT_A_NUMBER = re.compile(r"(?:invalid literal for int\(\) with base 10|could not convert string to float): (?:np.str_\()?'(.*?)'")
+_NOT_A_NUMBER = re.compile(r"(?:invalid literal for int\(\) with base 10|could not convert string to float): "
+                           r"(?:np.str_\()?'(.*?)'")
 
 
 def _not_a_tensor(name, signature, args, kwargs, error):

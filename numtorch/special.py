@@ -1,8 +1,9 @@
 """torch.special: special functions under their scipy names."""
 from .op import OPS
 
-_SAME = {"erf": "erf", "erfc": "erfc", "erfinv": "erfinv", "exp2": "exp2", "expit": "sigmoid", "expm1": "expm1", "gammaln": "lgamma",
-         "digamma": "digamma", "psi": "digamma", "log1p": "log1p", "logit": "logit", "logsumexp": "logsumexp", "round": "round",
+_SAME = {"erf": "erf", "erfc": "erfc", "erfinv": "erfinv", "exp2": "exp2", "expit": "sigmoid", "expm1": "expm1",
+         "gammaln": "lgamma", "digamma": "digamma", "psi": "digamma", "log1p": "log1p", "logit": "logit",
+         "logsumexp": "logsumexp", "round": "round",
          "sinc": "sinc", "xlogy": "xlogy"}
 
 globals().update({name: OPS[op].fn for name, op in _SAME.items()})

@@ -115,6 +115,7 @@ large("sum of all", lambda L, x, y: x.sum())
 large("sum of rows", lambda L, x, y: x.sum(1))
 large("sum of columns", lambda L, x, y: x.sum(0))
 large("mean of all", lambda L, x, y: x.mean())
+large("var of rows", lambda L, x, y: x.var(1))
 large("max of all", lambda L, x, y: x.max())
 large("max of rows", lambda L, x, y: x.max(1))
 large("max of columns", lambda L, x, y: x.max(0))
@@ -139,7 +140,10 @@ def gradient_of(name, call):
 gradient_of("relu", lambda L, x: L.relu(x))
 gradient_of("gelu", lambda L, x: L.nn.functional.gelu(x))
 gradient_of("softmax of rows", lambda L, x: x.softmax(1))
+gradient_of("log_softmax of rows", lambda L, x: x.log_softmax(1))
 gradient_of("layer_norm of rows", lambda L, x: L.nn.functional.layer_norm(x, (1000,)))
+gradient_of("batch_norm of 20 channels", lambda L, x: L.nn.functional.batch_norm(
+    x.view(50, 20, 1000), None, None, training=True).view(1000, 1000))
 
 
 # ---- measuring ---------------------------------------------------------------------------------------------------------
@@ -176,16 +180,26 @@ bench.lenet_step({library}, 4)()
 print(time.perf_counter() - t)
 """
 MEMORY = """
-import resource, sys; sys.path.insert(0, {folder!r})
+import sys; sys.path.insert(0, {folder!r})
 import bench, {library}
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 {library}.zeros(1)
-before = peak()
+before = bench.peak_memory()
 step = {make}
 for _ in range(20):
     step()
-print(peak(), before)
+print(bench.peak_memory(), before)
 """
+
+
+def peak_memory():
+    """The most memory that this process has held, in MB. Linux's own count: getrusage's begins with the parent's."""
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+    except FileNotFoundError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def in_process(code, library, **values):

@@ -65,8 +65,7 @@ def outcome(fn, args, kwargs):
 @by_row
 def test_no_error_from_inside(row):
     """Bad arguments end in an error of a public type with a message, never in one of Numba's, of NumPy's or of our own code."""
-    args, kwargs = arguments(numtorch, first_sample(row), "float32")
-    for what, args, kwargs in wrong_calls(args, kwargs, numtorch):
+    for what, args, kwargs in wrong_calls(*arguments(numtorch, first_sample(row), "float32"), numtorch):
         if row.call and what.endswith(("str", "list", "None")):     # the row's own code would stumble on it
             continue
         error = outcome(ours(row), args, kwargs)

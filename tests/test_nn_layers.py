@@ -17,7 +17,7 @@ def F(*shape, low=-1.0, high=1.0, grad=True, dtype=np.float32, seed=0):
     return ("float", rng.uniform(low, high, shape).astype(dtype), grad)
 
 
-def I(*shape, low=0, high=4):
+def I(*shape, low=0, high=4):      # noqa: E743 - beside T, as in ops_db
     """An int64 input."""
     return ("int", np.random.default_rng(sum(shape)).integers(low, high, shape), False)
 

@@ -288,7 +288,7 @@ for code in ("m.register_parameter('a.b', None)", "m.register_parameter('', None
              "nn.Parameter([1.0])", "nn.Parameter(torch.ones(2), False).requires_grad", "nn.Linear(2, 2, bias=None)",
              "isinstance(nn.Buffer(torch.ones(1)), nn.Buffer)", "isinstance(torch.ones(1), nn.Buffer)",
              "type(nn.Parameter(torch.ones(1)) * 1)", "type(nn.Parameter(torch.ones(1)).data)", "nn.Parameter(torch.ones(2)).grad_fn",
-             "nn.Dropout(1.5)", "nn.Conv2d(3, 4, 3, groups=2)", "nn.Conv2d(3, 3, 3, groups=0)", 
+             "nn.Dropout(1.5)", "nn.Conv2d(3, 4, 3, groups=2)", "nn.Conv2d(3, 3, 3, groups=0)",
              "nn.Conv2d(1, 1, 3, 2, padding='same')", "nn.ConvTranspose2d(1, 1, 3, padding_mode='reflect')",
              "nn.GroupNorm(3, 4)", "nn.BatchNorm2d(2)(torch.ones(2, 2))", "nn.BatchNorm1d(2)(torch.ones(2, 2, 2, 2))",
              "nn.BatchNorm1d(2)(torch.ones(1, 2))", "nn.BatchNorm1d(2)(torch.ones(2, 3))",

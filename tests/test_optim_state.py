@@ -237,4 +237,4 @@ def test_optimisers_that_are_not_built_say_so():
     """torch's optimisers that are missing name the way out, and hasattr answers."""
     assert not hasattr(optim, "Muon") and not hasattr(optim, "Nothing")
     with pytest.raises(AttributeError, match="optim.SparseAdam is not built; use optim.AdamW"):
-        optim.SparseAdam
+        _ = optim.SparseAdam

@@ -70,11 +70,11 @@ def test_types_are_announced():
 def test_names_that_do_not_exist_say_so():
     """A name that numtorch lacks ends in an AttributeError with the module's name."""
     with pytest.raises(AttributeError, match="module 'numtorch' has no attribute 'nonsense'"):
-        numtorch.nonsense
+        _ = numtorch.nonsense
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        numtorch.vision.nonsense
+        _ = numtorch.vision.nonsense
     with pytest.raises(AttributeError, match="there is no kernel family 'nonsense'"):
-        numtorch.kernels.nonsense
+        _ = numtorch.kernels.nonsense
 
 
 def test_the_example_of_the_readme(capsys):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from numtorch import dtypes
 from numtorch import op as ops
 
 ROOT = Path(__file__).parent.parent
@@ -17,7 +16,8 @@ PRODUCT = KERNELS + LIBRARY
 # from the ground up; a module may import, when it is imported itself, from its own level and from those below
 LEVELS = [
     ("kernels",),
-    ("devices", "dtypes", "shape", "storage", "tensor", "return_types", "_tensor_str", "_threads", "autograd.grad_mode", "autograd.node"),
+    ("devices", "dtypes", "shape", "storage", "tensor", "return_types", "_tensor_str", "_threads",
+     "autograd.grad_mode", "autograd.node"),
     ("op", "ops", "autograd", "random", "linalg", "special", "fft"),
     ("nn", "optim"),
     ("utils", "vision", "jit", "testing", "warmup", "__main__"),

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import numtorch as torch
 from numtorch import dtypes
 
-DTYPES = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32,
-          torch.float64, torch.complex64, torch.complex128]
+DTYPES = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16,
+          torch.float32, torch.float64, torch.complex64, torch.complex128]
 
 
 @pytest.mark.filterwarnings("ignore:Casting complex values to real")
@@ -150,8 +150,9 @@ def test_values_leave_as_python_and_numpy():
                          (lambda: bool(torch.ones(0)), "Boolean value of Tensor with no values is ambiguous")):
         with pytest.raises(RuntimeError, match=message):
             bad()
-    for bad, message in ((lambda: len(torch.tensor(1)), r"len\(\) of a 0-d tensor"), (lambda: iter(torch.tensor(1)), "iteration over a 0-d tensor"),
-                         (lambda: [1, 2][torch.tensor(1.0)], "only integer tensors of a single element can be converted to an index")):
+    for bad, message in ((lambda: len(torch.tensor(1)), r"len\(\) of a 0-d tensor"),
+                         (lambda: iter(torch.tensor(1)), "iteration over a 0-d tensor"),
+                         (lambda: [1, 2][torch.tensor(1.0)], "only integer tensors of a single element can be converted")):
         with pytest.raises(TypeError, match=message):
             bad()
 

@@ -6,8 +6,8 @@ from .gradcheck import GradcheckError, gradcheck, gradgradcheck  # the functions
 from .node import Node
 
 __all__ = ["Function", "FunctionCtx", "GradcheckError", "Node", "Variable", "backward", "detect_anomaly", "enable_grad",
-           "functional", "grad", "gradcheck", "gradgradcheck", "inference_mode", "no_grad", "once_differentiable", "set_detect_anomaly",
-           "set_grad_enabled"]
+           "functional", "grad", "gradcheck", "gradgradcheck", "inference_mode", "no_grad", "once_differentiable",
+           "set_detect_anomaly", "set_grad_enabled"]
 
 
 def __getattr__(name):

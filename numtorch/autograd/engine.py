@@ -232,7 +232,7 @@ def _add(a, b):
 def _call(node, g):
     """Runs a node's backward function; in anomaly mode, errors and nan name the forward call."""
     if node.saved is None:
-        node.saved_tensors      # raises: freed
+        return node.saved_tensors       # raises: freed
     if not mode.anomaly:
         return node.backward_function(node, *g) if node.outs > 1 else node.backward_function(node, g)
     try:

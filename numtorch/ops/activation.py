@@ -211,7 +211,8 @@ def _elu(input, alpha=1.0):
 
 def _selu(input):
     """Scaled ``elu``: scale 1.0507, alpha 1.6733 (Klambauer et al., 2017)."""
-    return call(_ELU, elu_backward, _ELU_SAVES, (input, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0))
+    alpha, scale = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+    return call(_ELU, elu_backward, _ELU_SAVES, (input, alpha, scale, 1.0))
 
 
 def _celu(input, alpha=1.0):

@@ -258,7 +258,7 @@ def chain_matmul(*matrices):
     warnings.warn("torch.chain_matmul is deprecated and will be removed in a future PyTorch release. Use "
                   "torch.linalg.multi_dot instead, which accepts a list of two or more tensors rather than multiple "
                   "parameters.", UserWarning, stacklevel=2)
-    for i, t in enumerate(matrices):
+    for t in matrices:
         if t._a.ndim != 2:
             raise RuntimeError(f"Tensor dimension is {t._a.ndim}, expected 2 instead.")
     return clone(matrices[0]) if len(matrices) == 1 else _in_best_order(list(matrices))

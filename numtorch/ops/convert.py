@@ -72,8 +72,8 @@ def parse_to(*args, dtype=None, device=None, non_blocking=False, copy=False, mem
         device = args.pop(0)
         if args and (args[0] is None or isinstance(args[0], dtypes.dtype)):
             dtype = args.pop(0)
-    if args and isinstance(args[0], bool):
-        non_blocking = args.pop(0)
+    if args and isinstance(args[0], bool):      # non_blocking: there is nothing to wait for on a CPU
+        args.pop(0)
     if args and isinstance(args[0], bool):
         copy = args.pop(0)
     if args:

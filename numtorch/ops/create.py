@@ -332,7 +332,7 @@ def _ragged(data):
     def walk(value, dim):
         if isinstance(value, (list, tuple)):
             sizes = [len(v) if isinstance(v, (list, tuple)) else None for v in value]
-            for v, size in zip(value, sizes):
+            for size in sizes:
                 if size != sizes[0]:
                     if sizes[0] is None or size is None:
                         return TypeError(f"not a sequence: expected a number or a sequence at dim {dim + 1}")

@@ -47,7 +47,8 @@ def atan_backward(node, g):
     return div(g, add(mul(x, x), 1))
 
 
-asin = unary("asin", {"float": "asin"}, asin_backward, (X,), floats=True, aliases=("arcsin",), doc=_doc("Arc sine", "asin(input)"))
+asin = unary("asin", {"float": "asin"}, asin_backward, (X,), floats=True, aliases=("arcsin",),
+             doc=_doc("Arc sine", "asin(input)"))
 acos = unary("acos", {"float": "acos"}, acos_backward, (X,), floats=True, aliases=("arccos",),
              doc=_doc("Arc cosine", "acos(input)"))
 atan = unary("atan", {"float": "atan"}, atan_backward, (X,), floats=True, aliases=("arctan",),

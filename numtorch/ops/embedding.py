@@ -12,8 +12,8 @@ def _check_indices(indices, rows, name):
     if indices._a.dtype not in (np.int64, np.int32):
         from ..op import type_name
 
-        raise RuntimeError("Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
-                           f"torch.{type_name(indices.dtype)}Tensor instead (while checking arguments for {name})")
+        raise RuntimeError("Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but "
+                           f"got torch.{type_name(indices.dtype)}Tensor instead (while checking arguments for {name})")
     i = indices._a
     if i.size and (i.min() < 0 or i.max() >= rows):
         raise IndexError("index out of range in self")
@@ -63,7 +63,8 @@ def embedding_backward(node, g):
 def embedding_grad(g, indices, rows, padding, by_count):
     """The table's gradient, itself differentiable."""
     flat = np.ascontiguousarray(indices._a).reshape(-1).astype(np.int64, copy=False)
-    source = np.ascontiguousarray(g._a.astype(np.float32) if g._a.dtype.itemsize == 2 else g._a).reshape(flat.size, g._a.shape[-1])
+    wide = g._a.astype(np.float32) if g._a.dtype.itemsize == 2 else g._a
+    source = np.ascontiguousarray(wide).reshape(flat.size, wide.shape[-1])
     out = np.zeros((rows, g._a.shape[-1]), source.dtype)
     scale = np.empty(0, source.dtype)
     if by_count:

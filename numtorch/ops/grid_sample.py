@@ -118,7 +118,8 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
 def _check_grid(input, grid, n, mode):
     shape, places = input._a.shape, grid._a.shape
     if input._a.dtype != grid._a.dtype:
-        raise RuntimeError(f"grid_sampler(): expected input and grid to have same dtype, but input has {input.dtype} and grid has "
+        raise RuntimeError(f"grid_sampler(): expected input and grid to have same dtype, but input has "
+                           f"{input.dtype} and grid has "
                            f"{grid.dtype}")
     if n not in (2, 3) or len(places) != len(shape):
         raise RuntimeError("grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with "

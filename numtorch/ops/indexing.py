@@ -484,4 +484,4 @@ _REDUCE_BACKWARD = {"sum": _reduce_sum_backward, "mean": _reduce_mean_backward, 
                     "amin": _reduce_extreme_backward, "prod": _reduce_prod_backward}
 
 
-from .join import cat, stack  # noqa: F401  (ops.view takes them from here)
+from .join import cat, stack  # noqa: E402, F401 - ops.view takes them from here

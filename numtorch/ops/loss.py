@@ -240,7 +240,8 @@ def _smooth_cross_entropy(input, target, weight, ignore_index, reduction, smooth
 
 def _same_size(name, input, target):
     if input._a.shape != target._a.shape:
-        warnings.warn(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely "
+        warnings.warn(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
+                      "This will likely "
                       "lead to incorrect results due to broadcasting. Please ensure they have the same size.", UserWarning,
                       stacklevel=3)
 
@@ -316,7 +317,8 @@ def _piecewise(name, says):
     return op(name, namespace=F)(fn)
 
 
-smooth_l1_loss = _piecewise("smooth_l1_loss", "``0.5 d^2 / beta`` where ``|d| < beta``, else ``|d| - 0.5 beta``; d the difference.")
+smooth_l1_loss = _piecewise("smooth_l1_loss",
+                            "``0.5 d^2 / beta`` where ``|d| < beta``, else ``|d| - 0.5 beta``; d the difference.")
 
 
 @op(namespace=F)
@@ -345,7 +347,8 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
     """
     reduction = reduction_of(reduction, size_average, reduce)
     if input._a.shape != target._a.shape:
-        raise ValueError(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
+        raise ValueError(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) "
+                         "is deprecated. "
                          "Please ensure they have the same size.")
     if input._a.size and not ((input._a >= 0) & (input._a <= 1)).all():
         raise RuntimeError("all elements of input should be between 0 and 1")
@@ -383,7 +386,8 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
     """The Kullback-Leibler divergence ``y (ln y - input)`` of log-probabilities ``input`` from ``target``."""
     if reduction == "mean" and size_average is None and reduce is None:
         warnings.warn("reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides "
-                      "only by the batch size, and aligns with the KL div math definition.'mean' will be changed to behave the same "
+                      "only by the batch size, and aligns with the KL div math definition.'mean' will be changed to "
+                      "behave the same "
                       "as 'batchmean' in the next major release.", UserWarning, stacklevel=2)
     batch_mean = reduction == "batchmean"
     reduction = reduction_of("sum" if batch_mean else reduction, size_average, reduce)
@@ -416,7 +420,8 @@ def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=No
 def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
     """``max(0, -target * (input1 - input2) + margin)``."""
     if not input1.ndim == input2.ndim == target.ndim:
-        raise RuntimeError(f"margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: {input1.shape}, "
+        raise RuntimeError(f"margin_ranking_loss : All input tensors should have same dimension but got sizes: "
+                           f"input1: {input1.shape}, "
                            f"input2: {input2.shape}, target: {target.shape} ")
     return reduce_loss((-target * (input1 - input2) + margin).clamp(min=0), reduction_of(reduction, size_average, reduce))
 

@@ -2,14 +2,42 @@
 from ..op import op
 from ..tensor import Tensor
 from ._pointwise import unary
-from .compare import (bitwise_and, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor, eq, ge,
-                      gt, le, lt, ne, wrap_number)
-from .pointwise import (X, _doc, _true_div, abs, add, div, floor_divide, mul, neg, positive, pow, reciprocal, remainder, rsub, sub)
+from .compare import (
+    bitwise_and,
+    bitwise_left_shift,
+    bitwise_not,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    eq,
+    ge,
+    gt,
+    le,
+    lt,
+    ne,
+    wrap_number,
+)
+from .pointwise import (
+    X,
+    _doc,
+    _true_div,
+    abs,
+    add,
+    div,
+    floor_divide,
+    mul,
+    neg,
+    positive,
+    pow,
+    reciprocal,
+    remainder,
+    rsub,
+    sub,
+)
 
 # ---- parts of complex numbers --------------------------------------------------------------------------------------------
 
 def _part(name, doc):
-    @op(name, method=False)
     def part(input):
         if input._a.dtype.kind != "c":
             if name == "real":
@@ -19,7 +47,7 @@ def _part(name, doc):
 
         return select(view_as_real(input), -1, 0 if name == "real" else 1)
     part.__doc__ = doc
-    return part
+    return op(name)(part)
 
 
 real = _part("real", "The real part of a complex tensor, as a view; a real tensor as it is.")

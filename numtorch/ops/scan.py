@@ -271,7 +271,7 @@ def diff(input, n=1, dim=-1, prepend=None, append=None):
     size = input._a.shape[dim]
     if n > size:
         return input.narrow(dim, 0, 0)
-    for k in range(n):
+    for _ in range(n):
         size -= 1
         later, earlier = input.narrow(dim, 1, size), input.narrow(dim, 0, size)
         input = later.logical_xor(earlier) if input._a.dtype == np.bool_ else later - earlier

@@ -126,9 +126,9 @@ def _functional(fn):
 
 
 for _fn in (softmax, log_softmax):
-    OPS[f"nn.functional.{_fn.__name__}"] = Op(_fn.__name__, explaining(_fn.__name__, _functional(_fn)), "nn.functional", False, False,
-                                                 False)
-    OPS[f"special.{_fn.__name__}"] = Op(_fn.__name__, explaining(f"special_{_fn.__name__}", _fn), "special", False, False, False)
+    _name = _fn.__name__
+    OPS[f"nn.functional.{_name}"] = Op(_name, explaining(_name, _functional(_fn)), "nn.functional", False, False, False)
+    OPS[f"special.{_name}"] = Op(_name, explaining(f"special_{_name}", _fn), "special", False, False, False)
 
 
 @op(namespace="nn.functional")

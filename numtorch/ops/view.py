@@ -474,6 +474,7 @@ def view_as_complex_backward(node, g):
 
 
 # the rest of the family, built on what is above
-from .view_parts import (as_strided, as_strided_backward, as_strided_scatter, basic_view, diagonal,
-                         diagonal_backward, select, select_backward, slice_backward, slice_scatter_zeros,
-                         split)  # noqa: E402, F401
+from .view_parts import (  # noqa: E402, F401, I001
+    as_strided, as_strided_backward, as_strided_scatter, basic_view, diagonal, diagonal_backward, select, select_backward,
+    slice_backward, slice_scatter_zeros, split,
+)

@@ -154,7 +154,8 @@ class _ConvTransposeNd(_ConvNd):
         if len(output_size) == non_spatial + n:
             output_size = output_size[non_spatial:]
         if len(output_size) != n:
-            raise ValueError(f"ConvTranspose{n}D: for {input.dim()}D input, output_size must have {n} or {non_spatial + n} elements "
+            raise ValueError(f"ConvTranspose{n}D: for {input.dim()}D input, output_size must have {n} or "
+                             f"{non_spatial + n} elements "
                              f"(got {len(output_size)})")
         smallest, largest = [], []
         for d in range(n):

@@ -76,7 +76,8 @@ class ParametrizationList(ModuleList):
         else:
             for i, value in enumerate(new):
                 if not isinstance(value, Tensor):
-                    raise ValueError("'right_inverse' must return a Tensor or a Sequence of tensors (list, tuple...). Got element "
+                    raise ValueError("'right_inverse' must return a Tensor or a Sequence of tensors (list, "
+                                     "tuple...). Got element "
                                      f"{i} of the sequence with type {type(value).__name__}.")
                 if isinstance(original, Parameter):
                     value = Parameter(value, original.requires_grad)
@@ -102,7 +103,8 @@ class ParametrizationList(ModuleList):
             if not isinstance(value, Sequence):
                 raise ValueError(f"'right_inverse' must return a sequence of tensors. Got {type(value).__name__}.")
             if len(value) != self.ntensors:
-                raise ValueError(f"'right_inverse' must return a sequence of tensors of length {self.ntensors}. Got a sequence of "
+                raise ValueError(f"'right_inverse' must return a sequence of tensors of length {self.ntensors}. Got "
+                                 "a sequence of "
                                  f"length {len(value)}.")
             for i, one in enumerate(value):
                 own = getattr(self, f"original{i}")
