@@ -126,9 +126,9 @@ def _functional(fn):
 
 
 for _fn in (softmax, log_softmax):
-    _name = _fn.__name__
-    OPS[f"nn.functional.{_name}"] = Op(_name, explaining(_name, _functional(_fn)), "nn.functional", False, False, False)
-    OPS[f"special.{_name}"] = Op(_name, explaining(f"special_{_name}", _fn), "special", False, False, False)
+    _key = _fn.__name__
+    OPS[f"nn.functional.{_key}"] = Op(_key, explaining(_key, _functional(_fn)), "nn.functional", False, False, False)
+    OPS[f"special.{_key}"] = Op(_key, explaining(f"special_{_key}", _fn), "special", False, False, False)
 
 
 @op(namespace="nn.functional")
