@@ -60,12 +60,14 @@ class Rule:
     floats: integers are computed in the default floating dtype (torch's INT_TO_FLOAT).
     out: "same", "bool", or "real" (of a complex input, its part's dtype).
     by_first: the first operand's own dtype must have a formula, whatever the others promote it to.
+    check: called with the operands, to raise what this operation alone refuses.
     """
 
-    __slots__ = ("name", "formulas", "floats", "out", "by_first", "plans")
+    __slots__ = ("name", "formulas", "floats", "out", "by_first", "check", "plans")
 
-    def __init__(self, name, formulas, floats, out, by_first=False):
+    def __init__(self, name, formulas, floats, out, by_first=False, check=None):
         self.name, self.formulas, self.floats, self.out, self.by_first = name, formulas, floats, out, by_first
+        self.check = check
         self.plans = {}         # type number of inputs that are all alike -> (address of the loop, the output's NumPy dtype)
 
     def formula(self, dtype):
@@ -132,6 +134,8 @@ def common_dtype(values):
 
 def call(rule, backward, saves, values, table=None):
     """An element-wise operation on Tensors and numbers, in all generality; recorded with ``backward``."""
+    if rule.check is not None:
+        rule.check(values)
     tensors, plan = _alike(rule, values)
     if plan is None:
         t, tensors = _promoted(rule, values, table)
@@ -209,7 +213,7 @@ def _number_tensor(value, dtype):
 
 # ---- the hot path, as source --------------------------------------------------------------------------------------------
 
-def _source(name, n_in, extras, saves, bool_out, differentiable):
+def _source(name, n_in, extras, saves, bool_out, differentiable, numbers):
     ins = ("input", "other")[:n_in]
     letters = "ab"[:n_in]
     guard = "".join(f"    if {e.split('=')[0]} != {e.split('=')[1]}:\n        return extra({', '.join(ins)}, "
@@ -219,10 +223,7 @@ def _source(name, n_in, extras, saves, bool_out, differentiable):
         f"def {name}({', '.join(ins)}, {star}):"]
     lines += ["    try:", "        a = input._a", "        d = a.dtype"]
     if n_in == 2:
-        lines += ["        kind = other.__class__",
-                  "        o = scalar(other, d) if kind is float or kind is int else other",
-                  "        b = o._a",
-                  "        k = table[d.num] if b.dtype is d and out is None else 0"]
+        lines += [*_second(numbers), "        b = o._a", "        k = table[d.num] if b.dtype is d and out is None else 0"]
     else:
         lines += ["        k = table[d.num] if out is None else 0"]
     lines += ["    except (AttributeError, IndexError):", "        k = 0", "    if not k:",
@@ -270,7 +271,14 @@ def _source(name, n_in, extras, saves, bool_out, differentiable):
     return "\n".join(lines) + "\n"
 
 
-def _inplace_source(name, n_in, extras):
+def _second(numbers):
+    """Lines that set ``o``, the second operand as a tensor."""
+    if not numbers:
+        return ["        o = other"]
+    return ["        kind = other.__class__", "        o = scalar(other, d) if kind is float or kind is int else other"]
+
+
+def _inplace_source(name, n_in, extras, numbers):
     """name_: the kernel writes into its first argument where nothing is recorded and nothing overlaps."""
     arguments = "".join(f", {e}" for e in extras)
     second = ", other" if n_in == 2 else ""
@@ -278,8 +286,7 @@ def _inplace_source(name, n_in, extras):
     lines = [f"def {name}_(input{second}{star}):", "    try:", "        a = input._a", "        d = a.dtype"]
     plain = "".join(f" and {e.split('=')[0]} == {e.split('=')[1]}" for e in extras)
     if n_in == 2:
-        lines += ["        kind = other.__class__",
-                  "        o = scalar(other, d) if kind is float or kind is int else other", "        b = o._a",
+        lines += [*_second(numbers), "        b = o._a",
                   "        k = table[d.num] if b.dtype is d and a.base is None and b.base is None"
                   f" and (b.shape == a.shape or b.size == 1 and b.ndim <= a.ndim){plain} else 0"]
     else:
@@ -319,8 +326,21 @@ def _share_runners(kernels):
     _namespaces.clear()
 
 
-def _declare(n_in, name, formulas, backward, saves, floats, out, method, inplace, aliases, grad, extras, extra, doc, functional):
+def _tensors_at(name, positions):
+    """A check that the operands at ``positions`` are Tensors, and no numbers."""
+    def check(values):
+        for i in positions:
+            if not isinstance(values[i], Tensor):
+                word = "other" if i else "input"
+                raise TypeError(f"{name}(): argument '{word}' (position {i + 1}) must be Tensor, not {type(values[i]).__name__}")
+    return check
+
+
+def _declare(n_in, name, formulas, backward, saves, floats, out, method, inplace, aliases, grad, extras, extra, doc, functional,
+             numbers=(0, 1), check=None):
     rule = Rule(name, formulas, floats, out)
+    tensors = [i for i in range(n_in) if i not in numbers]
+    rule.check = check or (_tensors_at(name, tensors) if tensors else None)
     table = [0] * 24
 
     def general(*values):
@@ -339,7 +359,7 @@ def _declare(n_in, name, formulas, backward, saves, floats, out, method, inplace
     if backward is not None:
         values["Kind"] = backward.node_class = getattr(backward, "node_class", None) or node_class(backward, grad)
     bool_out = out == "bool"
-    namespace = _compile(name, _source(name, n_in, extras, saves, bool_out, backward is not None), dict(values))
+    namespace = _compile(name, _source(name, n_in, extras, saves, bool_out, backward is not None, 1 in numbers), dict(values))
     _namespaces.append(namespace)
     fn = namespace[name]
     fn.__doc__, fn.__module__ = doc, __name__.replace("_pointwise", "pointwise")
@@ -349,14 +369,14 @@ def _declare(n_in, name, formulas, backward, saves, floats, out, method, inplace
         if method:
             setattr(Tensor, n, fn)
     if inplace:
-        twin = _inplace(name, n_in, extras, extra, fn, bool_out, values)
+        twin = _inplace(name, n_in, extras, fn, bool_out, values, 1 in numbers)
         for n in (name, *aliases):
             setattr(Tensor, n + "_", twin)
             INPLACE[n + "_" if not functional else f"nn.functional.{n}_"] = twin
     return fn
 
 
-def _inplace(name, n_in, extras, extra, fn, bool_out, values):
+def _inplace(name, n_in, extras, fn, bool_out, values, numbers):
     def slow_(input, *rest):
         operands = [r for r in rest if isinstance(r, Tensor)]
         check_writable(input, name + "_", operands)
@@ -374,7 +394,7 @@ def _inplace(name, n_in, extras, extra, fn, bool_out, values):
         slow_.__name__ = slow_.__qualname__ = name + "_"
         slow_.__doc__ = f"In-place version of ``{name}``: writes the result into the tensor and returns it."
         return slow_
-    namespace = _compile(name + "_", _inplace_source(name, n_in, extras), dict(values, slow_=slow_))
+    namespace = _compile(name + "_", _inplace_source(name, n_in, extras, numbers), dict(values, slow_=slow_))
     _namespaces.append(namespace)
     twin = namespace[name + "_"]
     twin.__doc__ = f"In-place version of ``{name}``: writes the result into the tensor and returns it."
@@ -393,19 +413,21 @@ def _into(name, values, out, general):
 
 
 def unary(name, formulas, backward=None, saves=(), *, floats=False, out="same", method=True, inplace=True, aliases=(),
-          grad=None, doc, functional=False):
+          grad=None, doc, functional=False, check=None):
     """Declares ``name(input, *, out=None)``; ``saves``: (0 or "out", None) for each tensor that backward finds."""
-    return _declare(1, name, formulas, backward, saves, floats, out, method, inplace, aliases, grad, (), None, doc, functional)
+    return _declare(1, name, formulas, backward, saves, floats, out, method, inplace, aliases, grad, (), None, doc, functional,
+                    check=check)
 
 
 def binary(name, formulas, backward=None, saves=(), *, floats=False, out="same", method=True, inplace=True, aliases=(),
-           grad=None, extras=(), extra=None, doc, functional=False):
+           grad=None, extras=(), extra=None, doc, functional=False, numbers=(0, 1), check=None):
     """Declares ``name(input, other, *, out=None)``; ``saves``: (0, 1 or "out", the input whose gradient needs it or None).
 
     ``extras`` are keywords such as "alpha=1"; another value than the default goes to ``extra(input, other, value, out)``.
+    ``numbers``: the operands that may be Python numbers. ``check``: see Rule; it is not asked where dtypes have been seen.
     """
     return _declare(2, name, formulas, backward, saves, floats, out, method, inplace, aliases, grad, extras, extra, doc,
-                    functional)
+                    functional, numbers, check)
 
 
 def pointwise(rule, values, backward=None, saves=()):

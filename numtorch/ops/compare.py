@@ -8,7 +8,8 @@ from .pointwise import OUT, X, Y, _doc, _two, add, div, mul, neg, sign, sub
 # ---- comparisons and logic ---------------------------------------------------------------------------------------------
 
 def _comparison(name, symbol, aliases=()):
-    return binary(name, name, out="bool", aliases=aliases, doc=_two("Comparison, a bool tensor", f"input {symbol} other"))
+    return binary(name, name, out="bool", aliases=aliases, numbers=(1,),
+                  doc=_two("Comparison, a bool tensor", f"input {symbol} other"))
 
 
 eq, ne = _comparison("eq", "=="), _comparison("ne", "!=", ("not_equal",))
@@ -16,9 +17,10 @@ lt, le = _comparison("lt", "<", ("less",)), _comparison("le", "<=", ("less_equal
 gt, ge = _comparison("gt", ">", ("greater",)), _comparison("ge", ">=", ("greater_equal",))
 
 logical_not = unary("logical_not", "logical_not", out="bool", doc=_doc("Logical not", "input == 0"))
-logical_and = binary("logical_and", "logical_and", out="bool", doc=_two("Logical and", "input != 0 and other != 0"))
-logical_or = binary("logical_or", "logical_or", out="bool", doc=_two("Logical or", "input != 0 or other != 0"))
-logical_xor = binary("logical_xor", "logical_xor", out="bool", doc=_two("Logical exclusive or", "(input != 0) != (other != 0)"))
+logical_and = binary("logical_and", "logical_and", out="bool", numbers=(), doc=_two("Logical and", "input != 0 and other != 0"))
+logical_or = binary("logical_or", "logical_or", out="bool", numbers=(), doc=_two("Logical or", "input != 0 or other != 0"))
+logical_xor = binary("logical_xor", "logical_xor", out="bool", numbers=(),
+                     doc=_two("Logical exclusive or", "(input != 0) != (other != 0)"))
 
 isnan = unary("isnan", "isnan", out="bool", inplace=False, doc=_doc("Is not a number", "input != input"))
 isinf = unary("isinf", {"bool": "logical_never", "int": "logical_never", "float": "isinf"}, out="bool", inplace=False,
@@ -39,8 +41,8 @@ bitwise_xor = binary("bitwise_xor", {"bool": "bitwise_xor", "int": "bitwise_xor"
                      doc=_two("Bitwise exclusive or", "input ^ other"))
 bitwise_left_shift = binary("bitwise_left_shift", {"int": "bitwise_left_shift"}, doc=_two("Shift left", "input << other"))
 bitwise_right_shift = binary("bitwise_right_shift", {"int": "bitwise_right_shift"}, doc=_two("Shift right", "input >> other"))
-gcd = binary("gcd", {"int": "gcd"}, doc=_two("Greatest common divisor", "gcd(input, other)"))
-lcm = binary("lcm", {"int": "lcm"}, doc=_two("Least common multiple", "lcm(input, other)"))
+gcd = binary("gcd", {"int": "gcd"}, numbers=(), doc=_two("Greatest common divisor", "gcd(input, other)"))
+lcm = binary("lcm", {"int": "lcm"}, numbers=(), doc=_two("Least common multiple", "lcm(input, other)"))
 
 
 # ---- extremes ----------------------------------------------------------------------------------------------------------
@@ -65,8 +67,10 @@ def minimum_backward(node, g):
 
 _MAX_FORMS = {"bool": "bitwise_or", "int": "maximum", "float": "maximum"}
 _MIN_FORMS = {"bool": "bitwise_and", "int": "minimum", "float": "minimum"}
-maximum = binary("maximum", _MAX_FORMS, maximum_backward, (X, Y), inplace=False, doc=_two("The larger; nan wins", "max"))
-minimum = binary("minimum", _MIN_FORMS, minimum_backward, (X, Y), inplace=False, doc=_two("The smaller; nan wins", "min"))
+maximum = binary("maximum", _MAX_FORMS, maximum_backward, (X, Y), inplace=False, numbers=(),
+                 doc=_two("The larger; nan wins", "max"))
+minimum = binary("minimum", _MIN_FORMS, minimum_backward, (X, Y), inplace=False, numbers=(),
+                 doc=_two("The smaller; nan wins", "min"))
 
 
 def fmax_backward(node, g):
@@ -84,9 +88,9 @@ def fmin_backward(node, g):
 
 
 fmax = binary("fmax", {"bool": "bitwise_or", "int": "fmax", "float": "fmax"}, fmax_backward, (X, Y), inplace=False,
-              doc=_two("The larger; nan loses", "fmax"))
+              numbers=(), doc=_two("The larger; nan loses", "fmax"))
 fmin = binary("fmin", {"bool": "bitwise_and", "int": "fmin", "float": "fmin"}, fmin_backward, (X, Y), inplace=False,
-              doc=_two("The smaller; nan loses", "fmin"))
+              numbers=(), doc=_two("The smaller; nan loses", "fmin"))
 
 
 def copysign_backward(node, g):
@@ -96,8 +100,8 @@ def copysign_backward(node, g):
 
 
 copysign = binary("copysign", {"float": "copysign"}, copysign_backward, (X, OUT), floats=True,
-                  doc=_two("Size of one, sign of the other", "|input| with the sign of other"))
-heaviside = binary("heaviside", {"int": "heaviside", "float": "heaviside"}, doc=_two("Step function",
+                  numbers=(1,), doc=_two("Size of one, sign of the other", "|input| with the sign of other"))
+heaviside = binary("heaviside", {"int": "heaviside", "float": "heaviside"}, numbers=(), doc=_two("Step function",
                                                                                     "0, other at 0, or 1"))
 
 

@@ -62,7 +62,7 @@ def atan2_backward(node, g):
     return mul(scaled, y), neg(mul(scaled, x))
 
 
-atan2 = binary("atan2", {"float": "atan2"}, atan2_backward, (X, Y), floats=True, aliases=("arctan2",),
+atan2 = binary("atan2", {"float": "atan2"}, atan2_backward, (X, Y), floats=True, aliases=("arctan2",), numbers=(),
                doc=_two("Angle of (other, input)", "atan2(input, other)"))
 
 

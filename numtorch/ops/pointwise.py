@@ -9,8 +9,8 @@ X_FOR_OTHER, Y_FOR_INPUT = (0, 1), (1, 0)
 
 
 def _doc(says, formula, args="input (Tensor)", more=""):
-    return f"{says}: ``{formula}``.\n\n    Args:\n        {args}: of any shape{more}.\n        out (Tensor): where the result goes.\n\n" \
-           "    Returns:\n        A Tensor of the (broadcast) shape.\n    "
+    return (f"{says}: ``{formula}``.\n\n    Args:\n        {args}: of any shape{more}.\n        out (Tensor): where the result "
+            "goes.\n\n    Returns:\n        A Tensor of the (broadcast) shape.\n    ")
 
 
 def _two(says, formula):
@@ -46,13 +46,24 @@ def sub_backward(node, g):
     return g, neg(g) if node.edges[1] is not None else None
 
 
+def _no_bools(values):
+    kinds = [(v._a.dtype.kind if isinstance(v, Tensor) else type(v)) in ("b", bool) for v in values]
+    if all(kinds):
+        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+                           "`logical_xor()` operator instead.")
+    if any(kinds):
+        raise RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
+                           "mask, use the `~` or `logical_not()` operator instead.")
+
+
 def _sub_scaled(input, other, alpha, out):
+    _no_bools((input, other))
     found = sub(input, _scaled(input, other, alpha, "sub"))
     return found if out is None else out.copy_(found)
 
 
 sub = binary("sub", {"int": "sub", "float": "sub", "complex": "sub"}, sub_backward, extras=("alpha=1",), extra=_sub_scaled,
-             aliases=("subtract",), doc=_two("Difference", "input - alpha * other"))
+             aliases=("subtract",), check=_no_bools, doc=_two("Difference", "input - alpha * other"))
 
 
 @grad_name("RsubBackward1")
@@ -61,13 +72,14 @@ def rsub_backward(node, g):
     return g, neg(g) if node.edges[1] is not None else None
 
 
-_RSUB = Rule("rsub", "sub", False, "same")
+_RSUB = Rule("rsub", "sub", False, "same", check=_no_bools)
 
 
 @op(method=False)
 def rsub(input, other, *, alpha=1):
     """``other - alpha * input``."""
     if alpha != 1:
+        _no_bools((input, other))
         input = input * alpha
     return call(_RSUB, rsub_backward, (), (other, input))
 
@@ -189,8 +201,14 @@ def neg_backward(node, g):
     return neg(g)
 
 
+def _no_bool(values):
+    if isinstance(values[0], Tensor) and values[0]._a.dtype.kind == "b":
+        raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, "
+                           "use the `~` or `logical_not()` operator instead.")
+
+
 neg = unary("neg", {"int": "neg", "float": "neg", "complex": "neg"}, neg_backward, aliases=("negative",),
-            doc=_doc("Negation", "-input"))
+            check=_no_bool, doc=_doc("Negation", "-input"))
 
 
 def abs_backward(node, g):
@@ -318,7 +336,7 @@ def pow(input, exponent):
         elif isinstance(exponent, int) and exponent < 0 and input.dtype.category < dtypes.FLOATING:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
         if type(exponent) is bool and input._a.dtype.kind == "b":       # torch has no pow of bools, but 0 and 1 are exponents
-            return input.clone() if exponent else logical_not(logical_and(input, False))
+            return input.clone() if exponent else input.new_ones(input._a.shape)
         if rule is _POW:
             found = call(rule, None, (), (input, exponent))
         else:
@@ -453,7 +471,7 @@ def logaddexp_backward(node, g):
 
 
 logaddexp = binary("logaddexp", {"float": "logaddexp"}, logaddexp_backward, (X, Y, OUT), inplace=False,
-                   doc=_two("Logarithm of a sum of exponentials", "ln(e^input + e^other)"))
+                   numbers=(), doc=_two("Logarithm of a sum of exponentials", "ln(e^input + e^other)"))
 
 
 def logaddexp2_backward(node, g):
@@ -463,7 +481,7 @@ def logaddexp2_backward(node, g):
 
 
 logaddexp2 = binary("logaddexp2", {"float": "logaddexp2"}, logaddexp2_backward, (X, Y, OUT), inplace=False,
-                    doc=_two("Logarithm to base 2 of a sum of powers of two", "log2(2^input + 2^other)"))
+                    numbers=(), doc=_two("Logarithm to base 2 of a sum of powers of two", "log2(2^input + 2^other)"))
 
 
 def hypot_backward(node, g):
@@ -472,10 +490,11 @@ def hypot_backward(node, g):
     return mul(g, div(x, out)), mul(g, div(y, out))
 
 
-hypot = binary("hypot", {"float": "hypot"}, hypot_backward, (X, Y, OUT), doc=_two("Hypotenuse", "sqrt(input^2 + other^2)"))
+hypot = binary("hypot", {"float": "hypot"}, hypot_backward, (X, Y, OUT), numbers=(),
+               doc=_two("Hypotenuse", "sqrt(input^2 + other^2)"))
 
 
 # the rest of the family, built on what is above
-from .elementary import (erf, sigmoid, tanh, zero_backward)  # noqa: E402, F401
-from .compare import (clamp, le, logical_and, lt, maximum, minimum)  # noqa: E402, F401
-from .operators import (real)  # noqa: E402, F401
+from .compare import clamp, le, logical_and, logical_not, lt, maximum, minimum  # noqa: E402, F401
+from .elementary import erf, sigmoid, tanh, zero_backward  # noqa: E402, F401
+from .operators import real  # noqa: E402, F401
