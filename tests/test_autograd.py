@@ -363,3 +363,33 @@ def test_gradients_of_leaves_are_not_copied_when_nobody_else_holds_them():
     g.mul_(5)
     assert x.grad.tolist() == [1, 1, 1, 1]
     np.testing.assert_array_equal(x.grad.numpy(), 1)
+
+
+@pytest.mark.parametrize("make", [lambda t, x: x.t() * 2, lambda t, x: (x * 2).t(), lambda t, x: x.permute(1, 0) + x.t()],
+                         ids=["a transposed result", "a transposed view", "a sum of transposed"])
+def test_in_place_on_views_of_transposed_tensors(make):
+    """Writes into rows, columns and steps of a tensor that is not row-major give torch's values and gradients, twice over."""
+    found = []
+    for library in (torch, pytest.importorskip("torch")):
+        x = library.arange(1.0, 7.0, dtype=library.float64).reshape(2, 3).requires_grad_()
+        y = make(library, x)
+        y[0].mul_(3)
+        y[:, 1] += x[1]
+        y[::2].exp_()
+        z = (y * y).sum() + y[1].sum()
+        (g,) = library.autograd.grad(z, x, create_graph=True)
+        (gg,) = library.autograd.grad((g * g).sum().log(), x)
+        found.append([t.detach().numpy() for t in (y, g, gg)])
+    for ours, theirs in zip(*found):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_as_strided_of_a_transposed_tensor():
+    """The gradient of as_strided lands in the elements that it showed, however the input lies in memory."""
+    found = []
+    for library in (torch, pytest.importorskip("torch")):
+        x = library.arange(6.0).reshape(2, 3).requires_grad_()
+        y = (x.t() * 1).as_strided((2, 2), (2, 1), 1)
+        (y * library.tensor([[1.0, 2.0], [3.0, 4.0]])).sum().backward()
+        found.append((y.tolist(), x.grad.tolist()))
+    assert found[0] == found[1]

@@ -4,7 +4,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.grad_mode import mode
 from ..autograd.node import new, next_number, node_class
-from ..op import record, type_name
+from ..op import grad_name, record, type_name
 from ..tensor import edge_of, grad_fn_of, storage_of
 
 
@@ -71,19 +71,24 @@ def rebase(tensor, node, number=0):
     write.numbers = (base._nr, *node.numbers[1:])
     write.fixes = ((base._a.shape, base._a.dtype), *node.fixes[1:]) if node.fixes is not None else None
     write.seq, write.saved, write.versions, write.outs, write.hooks, write.stack = next_number(), (), (), 1, None, None
-    write.ctx = {"inner": node, "geometry": geometry(tensor), "number": number}
+    write.ctx = {"inner": node, "geometry": geometry(tensor), "canvas": canvas(base._a), "number": number}
     base._fn, base._nr, base._rg = write, 0, True
     tensor._rg = True
 
 
 def geometry(view):
-    """(shape, strides, offset) of a view in elements, within its contiguous base."""
+    """(shape, strides, offset) of a view in elements, from its base's first element."""
     base = view._base._a
-    if not base.flags.c_contiguous:
-        raise NotImplementedError("in-place operation on a view of a non-contiguous tensor under autograd is not built; "
-                                  "call .contiguous() on the base tensor first")
     size = base.itemsize
     return (view._a.shape, tuple(s // size for s in view._a.strides), (view._a.ctypes.data - base.ctypes.data) // size)
+
+
+def canvas(base):
+    """None for a contiguous array; else (elements that it spans, shape, strides in elements): its gradient is laid out so too."""
+    if base.flags.c_contiguous:
+        return None
+    strides = tuple(s // base.itemsize for s in base.strides)
+    return 1 + sum((n - 1) * s for n, s in zip(base.shape, strides)), base.shape, strides
 
 
 def regenerate(view):
@@ -97,18 +102,33 @@ def regenerate(view):
     view._rg = True
     previous, mode.enabled = mode.enabled, True
     try:
-        record(view, as_strided_backward, (base,), geometry=geometry(view), base_shape=base._a.shape)
+        if base._a.flags.c_contiguous:
+            record(view, as_strided_backward, (base,), geometry=geometry(view), base_shape=base._a.shape)
+        else:
+            record(view, strided_base_backward, (base,), geometry=geometry(view), canvas=canvas(base._a))
     finally:
         mode.enabled = previous
     view._nr = 0
 
 
+@grad_name("AsStridedBackward0")
+def strided_base_backward(node, g):
+    """Gradient of a view of a base that is not contiguous."""
+    from .view import as_strided
+    from .view_parts import spread_over
+
+    span, *lying = node.ctx["canvas"]
+    return as_strided(spread_over(g, (span,), node.ctx["geometry"]), *lying)
+
+
 def _copy_slices(node, g):
     """The gradient of a base of which ``inner`` has rewritten a part: inner's gradient in that part, ``g`` elsewhere."""
     from .view import as_strided, as_strided_scatter
+    from .view_parts import spread_over
 
     inner, (shape, strides, offset) = node.ctx["inner"], node.ctx["geometry"]
-    g = g.contiguous()
+    span, *lying = node.ctx["canvas"] or (None,)
+    g = spread_over(g, (span,), (*lying, 0)) if lying else g.contiguous()
     part = as_strided(g, shape, strides, offset).clone()
     if inner.outs > 1:
         gs = [None] * inner.outs
@@ -121,6 +141,8 @@ def _copy_slices(node, g):
     if node.edges[0] is not None:
         own = results[0] if results[0] is not None else part.new_zeros(shape)
         whole = as_strided_scatter(g, own, shape, strides, offset)
+        if lying:
+            whole = as_strided(whole, *lying)
     return (whole, *results[1:])
 
 

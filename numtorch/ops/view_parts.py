@@ -4,6 +4,7 @@ import numpy as np
 from .. import shape as shapes
 from ..op import attach, needs_grad, op
 from ..tensor import Tensor, new, storage_of
+from .inplace import canvas, strided_base_backward
 from .view import view_of
 
 # ---- parts -------------------------------------------------------------------------------------------------------------
@@ -264,7 +265,11 @@ def as_strided(input, size, stride, storage_offset=None):
     flat = np.lib.stride_tricks.as_strided(memory, (memory.nbytes // memory.itemsize,), (memory.itemsize,))
     array = np.lib.stride_tricks.as_strided(flat.view(a.dtype)[start:], size, [s * a.itemsize for s in stride])
     offset = start - (a.ctypes.data - memory.ctypes.data) // a.itemsize
-    return view_of(input, array, as_strided_backward, geometry=(size, stride, offset), base_shape=a.shape)
+    if a.flags.c_contiguous or not needs_grad(input):
+        return view_of(input, array, as_strided_backward, geometry=(size, stride, offset), base_shape=a.shape)
+    lying = canvas(a)
+    _check_bounds(size, stride, offset, 1, lying[0])    # torch's gradient knows no element that the input does not show
+    return view_of(input, array, strided_base_backward, geometry=(size, stride, offset), canvas=lying)
 
 
 def _check_bounds(size, stride, start, itemsize, nbytes):
@@ -286,10 +291,15 @@ def _check_bounds(size, stride, start, itemsize, nbytes):
 
 def as_strided_backward(node, g):
     """Gradient of as_strided: added up in the base's elements, zeros elsewhere. The base is contiguous."""
+    return spread_over(g, node.ctx["base_shape"], node.ctx["geometry"])
+
+
+def spread_over(g, base_shape, geometry):
+    """``g`` added up in the elements of a contiguous tensor that a strided view shows; zeros elsewhere."""
     from ..op import record
 
-    size, stride, offset = node.ctx["geometry"]
-    whole = np.zeros(node.ctx["base_shape"], g._a.dtype)
+    size, stride, offset = geometry
+    whole = np.zeros(base_shape, g._a.dtype)
     item = whole.itemsize
     part = np.lib.stride_tricks.as_strided(whole.reshape(-1)[offset:], size, [s * item for s in stride])
     if _overlaps(size, stride):
@@ -297,7 +307,7 @@ def as_strided_backward(node, g):
         np.add.at(whole.reshape(-1), places.reshape(-1), g._a.reshape(-1))
     else:
         part[...] = g._a
-    return record(whole, _as_strided_again, (g,), geometry=node.ctx["geometry"])
+    return record(whole, _as_strided_again, (g,), geometry=geometry)
 
 
 def _as_strided_again(node, g):
