@@ -344,10 +344,9 @@ def _declare(n_in, name, formulas, backward, saves, floats, out, method, inplace
     table = [0] * 24
 
     def general(*values):
-        found = call(rule, backward, saves, values, table)
-        if _namespaces:
+        if _namespaces:         # before the first call, since one that fails may already have filled the table
             _share_runners(K._pointwise)
-        return found
+        return call(rule, backward, saves, values, table)
 
     def slow(*values_and_out):
         *values, target = values_and_out
