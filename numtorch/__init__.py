@@ -5,19 +5,17 @@ may not need (nn, optim, utils, vision ...) are imported at their first use.
 """
 from importlib import import_module
 
-from . import (
-    autograd,
-    ops,  # noqa: E402 - declares the operations on the classes above
-)
+from . import autograd, ops     # ops declares the operations on the classes of the others
 from ._tensor_str import set_printoptions
 from ._threads import get_num_threads, set_num_threads
 from .autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from .devices import device, get_default_device, set_default_device
 from .dtypes import ALIASES, ALL, can_cast, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype
 from .op import INPLACE, OPS
-from .random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state  # noqa: E402
+from .random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from .shape import Size
 from .shape import broadcast_shapes as _broadcast_shapes
+from .shim import install_as_torch
 from .storage import Storage
 from .tensor import Tensor, channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, strided
 
@@ -26,9 +24,8 @@ __version__ = "0.1.0"
 e, pi, tau = 2.718281828459045, 3.141592653589793, 6.283185307179586
 inf, nan, newaxis = float("inf"), float("nan"), None
 
-_PACKAGES = frozenset(("backends", "cuda", "distributions", "fft", "hub", "jit", "kernels", "linalg", "multiprocessing", "nn",
-                       "optim", "profiler", "random", "return_types", "serialization", "special", "testing", "utils",
-                       "version", "vision", "types"))
+_PACKAGES = frozenset(("backends", "cuda", "kernels", "linalg", "nn", "optim", "random", "return_types", "special", "testing",
+                       "utils", "vision"))
 
 globals().update({d._name: d for d in ALL if d._name != "bool"}, bool=ALL[0], **ALIASES)
 globals().update({name: o.fn for name, o in OPS.items() if o.namespace == "torch"})
@@ -45,4 +42,12 @@ def broadcast_shapes(*shapes):
 def __getattr__(name):
     if name in _PACKAGES:
         return import_module("." + name, __name__)
-    raise AttributeError(f"module 'numtorch' has no attribute {name!r}")
+    from .shim import suggestion
+
+    near = suggestion(name, __dir__())
+    raise AttributeError(f"module 'numtorch' has no attribute {name!r}: numtorch does not have it yet"
+                         + (f"; the nearest that it has is {near!r}" if near else ""))
+
+
+def __dir__():
+    return sorted({*globals(), *_PACKAGES})

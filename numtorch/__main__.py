@@ -1,4 +1,4 @@
-"""The command line: ``python -m numtorch warmup``, ``cache``, ``info``."""
+"""The command line: ``python -m numtorch SCRIPT``, ``-m MODULE``, ``-c CODE``; ``warmup``, ``cache``, ``info``."""
 import argparse
 import platform
 import re
@@ -7,7 +7,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from . import __version__
+from . import __version__, _run
 
 FAMILY_FOLDER = re.compile(r"\w+-[0-9a-f]{16}")     # as kernels/_cache.py names them; nothing else is ever deleted
 
@@ -50,6 +50,9 @@ def info(arguments):
     return 0
 
 
+COMMANDS = ("warmup", "cache", "info")
+
+
 def positive(text):
     """The argument of an option that counts something; ValueError (which argparse reports) below 1."""
     number = int(text)
@@ -60,7 +63,9 @@ def positive(text):
 
 def parser():
     """The argument parser; each command names its function."""
-    top = argparse.ArgumentParser("python -m numtorch", description="Tools around numtorch.")
+    top = argparse.ArgumentParser("python -m numtorch", usage="python -m numtorch [SCRIPT | -m MODULE | -c CODE] [ARGS]\n"
+                                  "       python -m numtorch COMMAND [OPTIONS]",
+                                  description="Runs a program in which torch means numtorch; or a tool around numtorch.")
     top.add_argument("--version", action="version", version=f"numtorch {__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -75,7 +80,12 @@ def parser():
 
 
 def main(argv=None):
-    """Runs one command; returns the exit status."""
+    """Runs one command or a program written for torch; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv and argv[0] in ("-m", "-c") and len(argv) > 1:
+        return (_run.module if argv[0] == "-m" else _run.code)(argv[1], argv[2:])
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        return _run.script(argv[0], argv[1:])
     arguments = parser().parse_args(argv)
     return arguments.command(arguments)
 

@@ -56,7 +56,7 @@ def op(name=None, *, method=False, inplace=False, out=False, namespace="torch", 
             key = n if namespace == "torch" else f"{namespace}.{n}"
             OPS[key] = Op(n, explaining(own, public), namespace, method, inplace, out)
             if method:
-                setattr(Tensor, n, public)
+                setattr(Tensor, n, explaining(n, public, 1) if takes_tensors(fn) else public)
             if inplace:
                 twin = inplace_twin(n, fn)
                 setattr(Tensor, n + "_", twin)
@@ -174,17 +174,30 @@ def _with_out(name, fn):
     return call
 
 
-def explaining(name, fn):
+# names of further arguments that are Tensors; operations of these modules look for themselves
+_TENSORS = frozenset("other index mask src source end tensor1 tensor2 weight boundaries condition values".split())
+_CHECKED = ("numtorch.ops.matmul", "numtorch.ops.pointwise")
+
+
+def takes_tensors(fn):
+    """Whether a method has Tensors among its arguments, so that ``explaining`` is worth the 0.1 us that it costs a call."""
+    code = inspect.unwrap(fn).__code__
+    return fn.__module__ not in _CHECKED and not _TENSORS.isdisjoint(code.co_varnames[1:code.co_argcount])
+
+
+def explaining(name, fn, bound=0, like=None):
     """``fn`` with torch's TypeError where an argument that should be a Tensor is something else.
 
-    Only the name in a namespace is wrapped: a method has a Tensor, and 0.1 us a call is what it would cost the others.
+    Args:
+        bound (int): 1 for a method, whose first argument torch does not count.
+        like (callable): a function with the signature to name arguments by; default ``fn``.
     """
     @functools.wraps(fn)
     def call(*args, **kwargs):
         try:
             return fn(*args, **kwargs)
         except AttributeError as error:
-            found = _not_a_tensor(name, inspect.signature(fn), args, kwargs, error)
+            found = _not_a_tensor(name, inspect.signature(like or fn), args, kwargs, error, bound)
             if found is None:
                 raise
         except ValueError as error:     # of int() and float()
@@ -200,15 +213,17 @@ _NOT_A_NUMBER = re.compile(r"(?:invalid literal for int\(\) with base 10|could n
                            r"(?:np.str_\()?'(.*?)'")
 
 
-def _not_a_tensor(name, signature, args, kwargs, error):
+def _not_a_tensor(name, signature, args, kwargs, error, bound):
     """torch's words for the argument on which ``error`` missed an attribute of Tensor; None where it is about another thing."""
     culprit = getattr(error, "obj", None)
+    kind, given = type(culprit).__name__, signature.bind(*args, **kwargs).arguments
+    if error.name == "_np" and culprit is given.get("dtype", given):
+        return f"{name}(): argument 'dtype' must be torch.dtype, not {kind}"
     if isinstance(culprit, Tensor) or error.name != "_a" and not hasattr(Tensor, error.name or ""):
         return None
-    kind = type(culprit).__name__
-    for i, (argument, value) in enumerate(signature.bind(*args, **kwargs).arguments.items()):
+    for i, (argument, value) in enumerate(given.items()):
         if value is culprit:
-            return f"{name}(): argument '{argument}' (position {i + 1}) must be Tensor, not {kind}"
+            return f"{name}(): argument '{argument}' (position {i + 1 - bound}) must be Tensor, not {kind}"
         if isinstance(value, tuple) and len(value) == 1 and isinstance(value[0], (list, tuple)):
             value, = value                      # f(*tensors) that was given a list
         for k, element in enumerate(value if isinstance(value, (list, tuple)) else ()):
@@ -227,7 +242,11 @@ def write_out(name, fn, args, kwargs, out):
         raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of "
                            "the arguments requires grad.")
     results = fn(*args, **kwargs)
-    for t, r in zip(outs, results if isinstance(results, tuple) else (results,)):
+    n = len(results) if isinstance(results, tuple) else 0
+    if n != (len(out) if outs is out else 0):
+        raise TypeError(f"{name}(): argument 'out' must be {f'tuple of {n} Tensors' if n else 'Tensor'}, not "
+                        f"{f'{type(out).__name__} of {len(out)}' if outs is out else 'Tensor'}")
+    for t, r in zip(outs, results if n else (results,)):
         put_out(name, t, r._a)
     return out
 
@@ -268,7 +287,7 @@ def inplace_twin(name, fn):
         return assign(self, fn(before, *args, **kwargs), name + "_")
     twin.__name__ = twin.__qualname__ = name + "_"
     twin.__doc__ = f"In-place version of ``{name}``: writes the result into the tensor and returns it."
-    return twin
+    return explaining(name + "_", twin, 1, fn) if takes_tensors(fn) else twin
 
 
 _TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",

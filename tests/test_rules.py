@@ -20,7 +20,8 @@ LEVELS = [
      "autograd.grad_mode", "autograd.node"),
     ("op", "ops", "autograd", "random", "linalg", "special", "fft"),
     ("nn", "optim"),
-    ("utils", "vision", "jit", "testing", "warmup", "__main__"),
+    ("cuda", "backends", "utils", "vision", "jit", "testing", "warmup", "shim"),
+    ("_as_torch", "_run", "__main__"),
 ]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import kernels as K
 from .. import shape as shapes
-from ..op import INPLACE, attach, grad_name, needs_grad, op, record
+from ..op import INPLACE, attach, explaining, grad_name, needs_grad, op, record
 from ..tensor import Tensor, storage_of, wrap
 from .inplace import check_writable, rebase, without_overlap
 
@@ -126,6 +126,7 @@ def writes(name=None, out=True):
         functional.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
         in_place.__name__ = in_place.__qualname__ = own + "_"
         in_place.__doc__ = f"``{own}``, written into the tensor itself, which is returned."
+        in_place = explaining(own + "_", in_place, 1, functional)
         setattr(Tensor, own + "_", in_place)
         INPLACE[own + "_"] = in_place
         return op(own, method=True, out=out)(functional)
