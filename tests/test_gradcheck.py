@@ -233,6 +233,7 @@ def test_what_is_not_built_says_so():
         functional.jacobian(torch.exp, doubles(1.0), strategy="sideways")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_variable():
     """Variable shares memory, drops history, and every tensor is one."""
     x = doubles(1.0, 2.0)

@@ -190,7 +190,7 @@ def test_errors():
             x[key]
         assert str(caught.value) == text
     with pytest.raises(IndexError, match="invalid index of a 0-dim tensor"):
-        L(1.0)[0]
+        L(1.0)[1]
 
 
 def test_assignment_errors_leave_the_tensor_alone():

@@ -185,6 +185,7 @@ def test_to():
         torch.tensor([1 + 2j]).to(torch.float32)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_legacy_constructors():
     """Tensor(2, 3), Tensor([1]), LongTensor, isinstance by dtype."""
     assert torch.Tensor(2, 3).shape == (2, 3) and torch.Tensor([1, 2]).dtype is torch.float32

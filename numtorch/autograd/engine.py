@@ -10,6 +10,7 @@ import traceback
 import warnings
 from heapq import heappop, heappush
 
+from .._legacy import legacy
 from ..tensor import Tensor, edge_of, wrap
 from .grad_mode import mode
 from .node import Node
@@ -44,6 +45,9 @@ def _root_gradients(roots, gradients, create_graph):
                 raise RuntimeError("grad can be implicitly created only for real scalar outputs but got "
                                    f"{root.dtype}")
             g = create.ones_like(root)
+        elif not root._a.ndim and g._a.shape == (1,):
+            legacy("backward(torch.Tensor([1.0])) of a 0-dim tensor is an old spelling: use backward(torch.tensor(1.0))")
+            g = g.reshape(())
         elif g._a.shape != root._a.shape:
             raise RuntimeError(f"Mismatch in shape: grad_output[{len(found)}] has a shape of {g.shape} and output[{len(found)}] "
                                f"has a shape of {root.shape}.")

@@ -1,6 +1,8 @@
 """The two legacy flags of losses as the name of a reduction."""
 import warnings
 
+from .._legacy import legacy
+
 
 def get_enum(reduction):
     """torch's number of a reduction: none 0, mean 1, sum 2; ValueError for another name."""
@@ -16,8 +18,7 @@ def legacy_get_string(size_average, reduce, emit_warning=True):
     """The reduction that ``size_average`` and ``reduce`` (None: True) meant, with a warning that they are deprecated."""
     found = "none" if reduce is False else "sum" if size_average is False else "mean"
     if emit_warning:
-        warnings.warn("size_average and reduce args will be deprecated, please use "
-                      f"reduction='{found}' instead.", stacklevel=2)
+        legacy(f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.")
     return found
 
 

@@ -3,6 +3,7 @@ import numpy as np
 
 from .. import devices, dtypes
 from .. import shape as shapes
+from .._legacy import legacy
 from ..op import op
 from ..tensor import Tensor, new, strided, wrap
 from ._layout import empty_in
@@ -194,11 +195,8 @@ def _steps(start, step, n, kind):
 @op()
 def range(start=0, end=None, step=1, *, out=None, dtype=None, layout=strided, device=None, requires_grad=False):
     """Numbers from ``start`` to ``end`` inclusive, ``step`` apart; deprecated, as torch's: use ``arange``."""
-    import warnings
-
-    warnings.warn("torch.range is deprecated and will be removed in a future release because its behavior is inconsistent "
-                  "with Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
-                  UserWarning, stacklevel=2)
+    legacy("torch.range is deprecated and will be removed in a future release because its behavior is inconsistent "
+           "with Python's range builtin. Instead, use torch.arange, which produces values in [start, end).")
     if step == 0:
         raise RuntimeError("step must be nonzero")
     n = int(np.floor((end - start) / step)) + 1
@@ -462,6 +460,8 @@ class _LegacyMeta(type):
         return isinstance(value, Tensor) and value.dtype is cls.dtype
 
     def __call__(cls, *args, device=None):
+        legacy(f"torch.{cls.__name__}(...) is an old spelling: use torch.tensor(data, dtype={cls.dtype}) or "
+               f"torch.empty(sizes, dtype={cls.dtype})")
         return legacy_new(Tensor, args, devices.check(device), cls.dtype)
 
     def __repr__(cls):

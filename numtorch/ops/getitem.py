@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import kernels as K
 from .. import shape as shapes
+from .._legacy import legacy
 from ..op import grad_name, needs_grad, record
 from ..tensor import Tensor, wrap
 from .index_dim import add_rows, wrapped_index
@@ -30,6 +31,8 @@ def getitem(self, key):
         try:
             return view_of(self, a[key, ...], select_backward, shape=a.shape, key=(key, ...))
         except IndexError:
+            if key == 0 and not a.ndim:
+                return _legacy_item(self)
             raise out_of_bounds(a, (key,)) from None
     if kind is slice:
         if not a.ndim:
@@ -64,6 +67,12 @@ def getitem(self, key):
     basic, indices = parse(key, a)
     view = self if basic is None else basic_part(self, basic)
     return view if indices is None else index(view, indices)
+
+
+def _legacy_item(self):
+    """``loss.data[0]``, when losses had one dim: the number; the tensor itself where its gradient may be wanted."""
+    legacy("tensor[0] of a 0-dim tensor is an old spelling: use tensor.item()")
+    return self if needs_grad(self) else self.item()
 
 
 def basic_part(self, key):

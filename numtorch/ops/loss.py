@@ -4,6 +4,7 @@ import warnings
 import numpy as np
 
 from .. import kernels as K
+from .._legacy import legacy
 from ..autograd.grad_mode import mode
 from ..op import grad_name, must_be_floating, op, record
 from ..tensor import wrap
@@ -17,8 +18,7 @@ def reduction_of(reduction, size_average=None, reduce=None):
     """The reduction's name, with the legacy flags taken in (and warned of) where they are given."""
     if size_average is not None or reduce is not None:
         reduction = "none" if reduce is False else ("sum" if size_average is False else "mean")
-        warnings.warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
-                      UserWarning, stacklevel=4)
+        legacy(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.")
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     return reduction

@@ -10,6 +10,7 @@ from multiprocessing import connection
 from typing import Generic, TypeVar
 
 from ... import random as generators
+from ..._legacy import legacy
 from . import _transport, _worker
 from ._collate import default_collate, default_convert
 from ._fetch import ITERABLE, MAP, create_fetcher
@@ -219,6 +220,11 @@ class _Iterator:
         if self._reported_length is not None and self._yielded > self._reported_length:
             warnings.warn(f"Length of IterableDataset {self._dataset} was reported to be {self._reported_length}(when "
                           f"accessing len(dataloader)), but {self._yielded} samples have been fetched. {hint}", stacklevel=3)
+
+    def next(self):
+        """``next(iterator)``, as Python 2 spelled it."""
+        legacy("iterator.next() is an old spelling: use next(iterator)")
+        return next(self)
 
     def __reduce__(self):
         raise NotImplementedError(f"{type(self).__name__} cannot be pickled")
