@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 && echo $$p && break; done)
 RUFF   := ruff check --isolated --line-length 130 --select E,F,W,I,B,UP --ignore E741,B023,B905,B028 --target-version py310 \
 	--per-file-ignores '__init__.py:F401,__init__.py:F403,__init__.py:I001,tests/*:E501'
+JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 ARGS   ?=
 
 .PHONY: help demo test bench warmup lint clean
@@ -18,8 +19,8 @@ help:           ## this list
 demo: $(VENV)/demo.stamp    ## trains LeNet on handwritten digits and draws digits.png
 	$(PY) demos/lenet_digits.py $(ARGS)
 
-test: $(VENV)/test.stamp    ## all tests; make test ARGS="-k softmax" runs some
-	$(PY) -m pytest $(ARGS)
+test: $(VENV)/test.stamp    ## all tests, in as many processes as there are cores; make test ARGS="-k softmax" runs some
+	$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 bench: $(VENV)/parity.stamp ## speed and memory as ratios to PyTorch, which is installed for it
 	$(PY) tests/bench.py $(ARGS)

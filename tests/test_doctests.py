@@ -11,8 +11,9 @@ from numtorch import op as ops
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 FOLDER = Path(numtorch.__file__).parent
+# importing a module of _as_torch would make numtorch this process's torch
 MODULES = sorted(".".join(["numtorch", *p.relative_to(FOLDER).with_suffix("").parts]).removesuffix(".__init__")
-                 for p in FOLDER.rglob("*.py") if p.name != "__main__.py")
+                 for p in FOLDER.rglob("*.py") if p.name != "__main__.py" and p.parent.name != "_as_torch")
 
 
 def documented(module):

@@ -142,22 +142,3 @@ def test_importing_numtorch_is_light():
             "print(*[m for m in heavy if m in sys.modules])")
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not found
-
-
-def _writeable(signature):
-    """A signature with every array writeable: to Numba a read-only array is of another type, which no kernel can rule out."""
-    return tuple(t.copy(readonly=False) if hasattr(t, "layout") else t for t in signature)
-
-
-@pytest.mark.last
-def test_kernels_have_few_signatures():
-    """After the whole suite no kernel was compiled for more signatures a twin than there are dtypes: layouts add none."""
-    jit = sys.modules.get("numtorch.kernels._jit")
-    if jit is None:
-        pytest.skip("no kernel was used")
-    many = {}
-    for name, kernel in jit.KERNELS.items():
-        for twin in (kernel.serial, kernel._parallel):
-            if twin is not None and (n := len(set(map(_writeable, twin.signatures)))) > 8:
-                many[f"{name} ({twin.py_func.__name__})"] = n
-    assert not many, many
