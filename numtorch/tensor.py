@@ -35,6 +35,7 @@ class Tensor:
     _accumulate = None          # weak reference to the AccumulateGrad node, if a user asked for it
     _saved_output = None        # of an output kept by its own node: restores it for double backward
     _inference = False
+    _made = ""                  # of a view: "many" or "no_grad", how it was made where that forbids to write it on the tape
     _retains = False
     __array_priority__ = 1000   # NumPy's operators leave ``array + tensor`` to __radd__
     __hash__ = object.__hash__

@@ -393,3 +393,44 @@ def test_as_strided_of_a_transposed_tensor():
         (y * library.tensor([[1.0, 2.0], [3.0, 4.0]])).sum().backward()
         found.append((y.tolist(), x.grad.tolist()))
     assert found[0] == found[1]
+
+
+MANY, UNRECORDED = "the output of a function that returns multiple views", "Given that this use case is ambiguous"
+
+
+def unrecorded(make):
+    """A view that was made without recording."""
+    with torch.no_grad():
+        return make()
+
+
+@pytest.mark.parametrize("view, message", [
+    (lambda x: x.unbind()[1], "Output 1 of Unbind is a view and is being modified inplace. This view is " + MANY),
+    (lambda x: x.split([2, 2])[1], "Output 1 of SplitWithSizes is a view and is being modified inplace. This view is " + MANY),
+    (lambda x: x.chunk(2)[0], "Output 0 of Split is a view and is being modified inplace. This view is " + MANY),
+    (lambda x: x.split(2)[1][0], "Output 0 of Select is a view and is being modified inplace. This view is " + MANY),
+    (lambda x: next(iter(x)), "Output 0 of Unbind is a view and is being modified inplace. This view is " + MANY),
+    (lambda x: unrecorded(lambda: x[0]), "A view was created in no_grad mode and is being modified inplace .*" + UNRECORDED),
+    (lambda x: unrecorded(x.unbind)[0], "A view was created in no_grad mode and is being modified inplace .*" + UNRECORDED),
+])
+def test_views_that_must_not_be_written(view, message):
+    """A write to one of several views, or to a view that was not recorded, is torch's error, and nothing is written."""
+    x = leaf([[1.0, 1.0]] * 4) * 1
+    part = view(x)
+    with pytest.raises(RuntimeError, match=message):
+        part.add_(1)
+    assert x.tolist() == [[1, 1]] * 4 and x.grad_fn.name() == "MulBackward0"
+    with torch.no_grad():
+        part.add_(1)
+    assert x.sum() > 8
+
+
+def test_one_of_several_views_may_be_written_where_nothing_is_recorded():
+    """unbind and split of tensors without gradient are written as usual; tensor_split's views also with one."""
+    x = torch.zeros(4)
+    x.split(2)[1].add_(1)
+    x.unbind()[0].add_(2)
+    assert x.tolist() == [2, 0, 1, 1]
+    y = leaf(1.0, 1.0, 1.0, 1.0) * 1
+    y.tensor_split(2)[1].mul_(3)
+    assert y.tolist() == [1, 1, 3, 3] and y.grad_fn.name() == "CopySlices"

@@ -15,6 +15,8 @@ def check_writable(tensor, name, others=()):
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
         if tensor._base is not None and tensor._base._rg and grad_fn_of(tensor._base) is None:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+        if tensor._made and (tensor._rg or tensor._base._rg or any(t._rg for t in others)):
+            raise RuntimeError(_not_written_on_the_tape(tensor))
         if tensor._inference and not mode.inference and any(t._rg for t in others):
             raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone "
                                "to get a normal tensor before doing inplace update.")
@@ -24,6 +26,19 @@ def check_writable(tensor, name, others=()):
     if array.size and 0 in array.strides and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)):
         raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single memory "
                            "location. Please clone() the tensor before performing the operation.")
+
+
+def _not_written_on_the_tape(view):
+    """torch's words for the write to a view whose place in its base the tape does not know."""
+    node = grad_fn_of(view)
+    of = ("A view was created in no_grad mode and is being modified inplace with grad mode enabled. " if node is None else
+          f"Output {view._nr} of {node.name().removesuffix('Backward0')} is a view and is being modified inplace. ")
+    if view._made == "many":
+        return of + ("This view is the output of a function that returns multiple views. Such functions do not allow the output "
+                     "views to be modified inplace. You should replace the inplace operation by an out-of-place one.")
+    return of + ("Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving "
+                 "both the view and the inplace either both inside the no_grad block (if you don't want the inplace to be "
+                 "tracked) or both outside (if you want the inplace to be tracked).")
 
 
 def without_overlap(array, target):

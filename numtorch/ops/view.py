@@ -19,7 +19,12 @@ def view_of(input, array, backward, **ctx):
     t._base = input if input._base is None else input._base
     if input._inference:
         t._inference = True
-    if (input._rg or input._base is not None) and mode.enabled and needs_grad(input):
+    if not mode.enabled:
+        t._made = "no_grad"
+        return t
+    if input._made:
+        t._made = input._made
+    if (input._rg or input._base is not None) and needs_grad(input):
         attach((t,), backward, (input,), (), ctx)
     return t
 

@@ -2,6 +2,7 @@
 import numpy as np
 
 from .. import shape as shapes
+from ..autograd.grad_mode import mode
 from ..op import attach, needs_grad, op
 from ..tensor import Tensor, new, storage_of
 from .inplace import canvas, strided_base_backward
@@ -84,9 +85,10 @@ def views_of(input, arrays, backward, **ctx):
     """Several views as the outputs of one recorded operation."""
     storage = storage_of(input)
     base, found = input if input._base is None else input._base, []
+    made = "many" if mode.enabled else "no_grad"
     for array in arrays:
         t = new(Tensor)
-        t._a, t._storage, t._seen_rebased, t._base = array, storage, storage.rebased, base
+        t._a, t._storage, t._seen_rebased, t._base, t._made = array, storage, storage.rebased, base, made
         found.append(t)
     if found and needs_grad(input):
         attach(tuple(found), backward, (input,), (), ctx)
