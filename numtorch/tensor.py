@@ -170,8 +170,18 @@ class Tensor:
         return self._inference
 
     def is_shared(self):
-        """False: no tensor lives in memory shared by processes."""
-        return False
+        """True for a tensor in memory that processes share."""
+        return storage_of(self).is_shared()
+
+    def share_memory_(self):
+        """Moves the memory, and all tensors on it, to where other processes can see it; returns the tensor itself.
+
+        Forked processes see it as it is, others when the tensor is sent to them by ``numtorch.multiprocessing``.
+        """
+        from .multiprocessing._memory import share
+
+        share(self)
+        return self
 
     def __len__(self):
         if self._a.ndim == 0:
@@ -443,8 +453,6 @@ class Tensor:
         return found
 
     def __reduce_ex__(self, protocol):
-        if not self.is_leaf:
-            raise RuntimeError("cannot pickle a tensor that is not a leaf; pickle tensor.detach() instead")
         user = {k: v for k, v in self.__dict__.items() if k not in _OWN_ATTRIBUTES}
         return (_rebuild, (type(self), self._a, self._rg, user))
 
@@ -452,13 +460,14 @@ class Tensor:
 
 
 _OWN_ATTRIBUTES = frozenset(("_a", "_storage", "_rg", "_fn", "_nr", "_grad", "_base", "_seen_rebased", "_hooks",
-                             "_accumulate", "_saved_output", "_inference", "_retains"))
+                             "_accumulate", "_saved_output", "_inference", "_retains", "_made"))
 _bfloat16 = dtypes.bfloat16._np.type
 
 
 def _rebuild(cls, array, requires_grad, user):
+    dtype = dtypes.from_numpy_dtype(array.dtype)._np    # a pickled array brings its own, and operations compare by ``is``
     found = new(cls)
-    found._a, found._rg = array, requires_grad
+    found._a, found._rg = array if array.dtype is dtype else array.view(dtype), requires_grad
     found.__dict__.update(user)
     return found
 

@@ -234,3 +234,11 @@ def test_complex_division_by_zero(dtype):
     want = [complex(np.inf, np.nan), complex(np.inf, np.inf), complex(np.nan, np.nan)] * 3
     np.testing.assert_array_equal((x / 0).numpy(), np.array(want))
     np.testing.assert_array_equal((x[:1] * 0).reciprocal().numpy(), np.array(want[:1]))
+
+
+def test_unpickled_tensors_meet_others():
+    """A tensor from a pickle has the very dtype of others, so that products take it; one with a history comes back as a leaf."""
+    x = pickle.loads(pickle.dumps(torch.ones(2, 3)))
+    assert torch.mm(x, torch.ones(3, 1)).tolist() == [[3], [3]] and torch.nn.functional.linear(x, torch.ones(1, 3)).shape == (2, 1)
+    y = pickle.loads(pickle.dumps(torch.ones(2, requires_grad=True) * 2))
+    assert y.tolist() == [2, 2] and y.requires_grad and y.is_leaf
