@@ -51,7 +51,7 @@ def test_every_module_imports():
 def test_requirements_are_few(config):
     """What pip installs along with numtorch; PyTorch only as a yardstick."""
     words = config["options"]["install_requires"].split()
-    assert [w.split(">=")[0] for w in words] == ["numpy", "numba", "ml_dtypes", "tqdm"]
+    assert [w.split(">=")[0] for w in words] == ["numpy", "numba", "ml_dtypes", "tqdm", "pillow"]
     assert config["options.extras_require"]["parity"].strip() == "torch==2.13.0"
     assert {"cuda", "demo", "test", "parity", "dev"} == set(config["options.extras_require"])
 

@@ -1,8 +1,46 @@
-"""numtorch.vision: data sets of images, in torchvision's spelling."""
+"""numtorch.vision: data sets, transforms and models of images, in torchvision's spelling; parts are imported at first use."""
+import pkgutil
 from importlib import import_module
+
+# programs compare torchvision's version to learn which names there are: this is the torchvision whose names these are
+__version__ = "0.28.0+numtorch"
+
+_image_backend = "PIL"
+
+
+def set_image_backend(backend):
+    """Chooses the package that ``datasets.folder.default_loader`` reads images with.
+
+    Args:
+        backend (str): "PIL", or "accimage" where that package is installed.
+
+    Raises:
+        ValueError: another name.
+    """
+    global _image_backend
+    if backend not in ("PIL", "accimage"):
+        raise ValueError(f"Invalid backend '{backend}'. Options are 'PIL' and 'accimage'")
+    _image_backend = backend
+
+
+def get_image_backend():
+    """The name of the package that images are read with: "PIL" or "accimage"."""
+    return _image_backend
+
+
+def _modules():
+    return {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
 
 
 def __getattr__(name):
-    if name == "datasets":
-        return import_module(".datasets", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _modules():
+        return import_module("." + name, __name__)
+    from ..shim import suggestion
+
+    near = suggestion(name, __dir__())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}: numtorch does not have it yet"
+                         + (f"; the nearest that it has is {near!r}" if near else ""))
+
+
+def __dir__():
+    return sorted({*globals(), *_modules()})

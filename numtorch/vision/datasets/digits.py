@@ -13,8 +13,8 @@ class Digits(VisionDataset):
     """1,797 handwritten digits, 8 x 8 pixels; they are part of the package, so nothing is downloaded.
 
     An item is ``(image, target)``: a float32 tensor (1, 8, 8) from 0 (paper) to 1 (ink), and an int from 0 to 9. (torchvision's
-    data sets give a PIL image here; numtorch does not need Pillow, so transforms get the tensor.) Each pixel counts the inked
-    points of a 4 x 4 block of the scanned image: ``data`` holds these counts, 0 to 16.
+    data sets give a PIL image here; a tensor keeps the 17 grades of grey exactly, so transforms get the tensor.) Each pixel
+    counts the inked points of a 4 x 4 block of the scanned image: ``data`` holds these counts, 0 to 16.
 
     Of each digit's images, in their published order, every fifth is held out: 1,442 train and 355 test. The writers are the
     same in both. Images of unseen writers are harder; for that split, put both parts together and hold out the last 360.
