@@ -18,14 +18,13 @@ from .shape import broadcast_shapes as _broadcast_shapes
 from .shim import install_as_torch
 from .storage import Storage
 from .tensor import Tensor, channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, strided
-
-__version__ = "0.1.0"
+from .version import __version__
 
 e, pi, tau = 2.718281828459045, 3.141592653589793, 6.283185307179586
 inf, nan, newaxis = float("inf"), float("nan"), None
 
 _PACKAGES = frozenset(("backends", "cuda", "kernels", "linalg", "nn", "optim", "random", "return_types", "special", "testing",
-                       "utils", "vision"))
+                       "utils", "version", "vision"))
 
 globals().update({d._name: d for d in ALL if d._name != "bool"}, bool=ALL[0], **ALIASES)
 globals().update({name: o.fn for name, o in OPS.items() if o.namespace == "torch"})

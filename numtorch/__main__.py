@@ -7,7 +7,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from . import __version__, _run
+from . import _run, version
 
 FAMILY_FOLDER = re.compile(r"\w+-[0-9a-f]{16}")     # as kernels/_cache.py names them; nothing else is ever deleted
 
@@ -42,7 +42,7 @@ def info(arguments):
     """Prints the versions and settings that a report of a problem should name."""
     from .kernels import _cache, _jit
 
-    print(f"numtorch  {__version__} in {Path(__file__).parent}")
+    print(f"numtorch  {version.numtorch} in {Path(__file__).parent}")
     print(f"python    {platform.python_version()} on {platform.platform()}, {_jit.get_num_threads()} threads")
     for package in ("numpy", "numba", "llvmlite", "ml_dtypes"):
         print(f"{package:10}{metadata.version(package)}")
@@ -66,7 +66,7 @@ def parser():
     top = argparse.ArgumentParser("python -m numtorch", usage="python -m numtorch [SCRIPT | -m MODULE | -c CODE] [ARGS]\n"
                                   "       python -m numtorch COMMAND [OPTIONS]",
                                   description="Runs a program in which torch means numtorch; or a tool around numtorch.")
-    top.add_argument("--version", action="version", version=f"numtorch {__version__}")
+    top.add_argument("--version", action="version", version=f"numtorch {version.numtorch}, for programs written for torch {version.torch}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(command):

@@ -16,7 +16,7 @@ PRODUCT = KERNELS + LIBRARY
 # from the ground up; a module may import, when it is imported itself, from its own level and from those below
 LEVELS = [
     ("kernels",),
-    ("devices", "dtypes", "shape", "storage", "tensor", "return_types", "_tensor_str", "_threads", "_legacy",
+    ("devices", "dtypes", "shape", "storage", "tensor", "return_types", "_tensor_str", "_threads", "_legacy", "version",
      "autograd.grad_mode", "autograd.node"),
     ("op", "ops", "autograd", "random", "linalg", "special", "fft"),
     ("nn", "optim"),
