@@ -23,7 +23,7 @@ from .version import __version__
 e, pi, tau = 2.718281828459045, 3.141592653589793, 6.283185307179586
 inf, nan, newaxis = float("inf"), float("nan"), None
 
-_PACKAGES = frozenset(("backends", "cuda", "kernels", "linalg", "nn", "optim", "random", "return_types", "special", "testing",
+_PACKAGES = frozenset(("backends", "cuda", "hub", "kernels", "linalg", "nn", "optim", "random", "return_types", "special", "testing",
                        "utils", "version", "vision"))
 
 globals().update({d._name: d for d in ALL if d._name != "bool"}, bool=ALL[0], **ALIASES)

@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from numtorch import op as ops
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +18,8 @@ LEVELS = [
      "autograd.grad_mode", "autograd.node"),
     ("op", "ops", "autograd", "random", "linalg", "special", "fft"),
     ("nn", "optim"),
-    ("cuda", "backends", "utils", "vision", "jit", "testing", "warmup", "shim"),
+    ("cuda", "backends", "utils", "vision", "jit", "testing", "warmup", "shim", "hub", "serialization", "_serial_legacy", "_serial_names",
+     "_serial_places", "_serial_safe", "_serial_tensors", "_serial_zip", "multiprocessing", "distributed", "nn.parallel"),
     ("_as_torch", "_run", "__main__"),
 ]
 
