@@ -11,7 +11,7 @@ from ._threads import get_num_threads, set_num_threads
 from .autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from .devices import device, get_default_device, set_default_device
 from .dtypes import ALIASES, ALL, can_cast, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype
-from .op import INPLACE, OPS
+from .op import INPLACE, OPS, name_publicly
 from .random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from .shape import Size
 from .shape import broadcast_shapes as _broadcast_shapes
@@ -23,14 +23,17 @@ from .version import __version__
 e, pi, tau = 2.718281828459045, 3.141592653589793, 6.283185307179586
 inf, nan, newaxis = float("inf"), float("nan"), None
 
-_PACKAGES = frozenset(("backends", "cuda", "hub", "kernels", "linalg", "nn", "optim", "random", "return_types", "special", "testing",
-                       "utils", "version", "vision"))
+# imported at their first use: packages, and functions by the module that has them
+_PACKAGES = frozenset(("backends", "cuda", "distributed", "hub", "jit", "kernels", "linalg", "multiprocessing", "nn", "optim", "random",
+                       "return_types", "serialization", "special", "testing", "utils", "version", "vision"))
+_FUNCTIONS = {"load": "serialization", "save": "serialization"}
 
 globals().update({d._name: d for d in ALL if d._name != "bool"}, bool=ALL[0], **ALIASES)
 globals().update({name: o.fn for name, o in OPS.items() if o.namespace == "torch"})
 globals().update({name: fn for name, fn in INPLACE.items() if "." not in name})
 globals().update(ops.create._legacy_types())
 globals()["uint8"] = ALL[1]
+name_publicly()
 
 
 def broadcast_shapes(*shapes):
@@ -41,6 +44,8 @@ def broadcast_shapes(*shapes):
 def __getattr__(name):
     if name in _PACKAGES:
         return import_module("." + name, __name__)
+    if name in _FUNCTIONS:
+        return globals().setdefault(name, getattr(import_module("." + _FUNCTIONS[name], __name__), name))
     from .shim import suggestion
 
     near = suggestion(name, __dir__())
@@ -49,4 +54,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *_PACKAGES})
+    return sorted({*globals(), *_PACKAGES, *_FUNCTIONS})

@@ -185,6 +185,14 @@ def takes_tensors(fn):
     return fn.__module__ not in _CHECKED and not _TENSORS.isdisjoint(code.co_varnames[1:code.co_argcount])
 
 
+def name_publicly():
+    """Gives every operation the module and name that users, and so pickle and saved files, find it by."""
+    found = [(o.namespace, o.name, o.fn) for o in OPS.values()]
+    found += [(key.rpartition(".")[0] or "torch", key.rpartition(".")[2], fn) for key, fn in INPLACE.items()]
+    for namespace, name, fn in found:
+        fn.__module__, fn.__qualname__ = "numtorch" if namespace == "torch" else f"numtorch.{namespace}", name
+
+
 def explaining(name, fn, bound=0, like=None):
     """``fn`` with torch's TypeError where an argument that should be a Tensor is something else.
 

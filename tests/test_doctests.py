@@ -18,7 +18,10 @@ MODULES = sorted(".".join(["numtorch", *p.relative_to(FOLDER).with_suffix("").pa
 
 def documented(module):
     """The functions, classes, methods and ops that a module defines, each with a name."""
+    operations = {op.fn for op in ops.OPS.values()}         # their examples belong to the module that defines them
     for name, value in list(vars(module).items()):
+        if inspect.isfunction(value) and value in operations:
+            continue
         if getattr(value, "__module__", None) == module.__name__ and (inspect.isfunction(value) or inspect.isclass(value)):
             yield name, value
             if inspect.isclass(value):

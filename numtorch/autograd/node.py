@@ -119,6 +119,16 @@ class RemovableHandle:
         for table in self.extra:
             table.pop(self.id, None)
 
+    def __getstate__(self):
+        return (self.table, self.id, *([tuple(self.extra)] if self.extra else ()))      # torch's layout, for saved modules
+
+    def __setstate__(self, state):
+        self.table, self.id, *extra = state
+        self.extra = extra[0] if extra and extra[0] else ()
+        if self.table is None:
+            self.table = {}
+        RemovableHandle.numbers = itertools.count(max(next(self.numbers), self.id + 1))
+
     def __enter__(self):
         return self
 

@@ -471,7 +471,7 @@ class _LegacyMeta(type):
 def _legacy_types():
     from .convert import LEGACY_TYPES
 
-    return {name[6:]: _LegacyMeta(name[6:], (), {"dtype": d, "__doc__": f"{name}: tensors of {d}."})
+    return {name[6:]: _LegacyMeta(name[6:], (), {"dtype": d, "__doc__": f"{name}: tensors of {d}.", "__module__": "numtorch"})
             for name, d in LEGACY_TYPES.items()}
 
 

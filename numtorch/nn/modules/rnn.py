@@ -98,6 +98,14 @@ class RNNBase(Module):
     def _flat_weights(self):
         return [getattr(self, name, None) for name in self._flat_weights_names]
 
+    def __getstate__(self):
+        # torch's forward reads these, so a saved module has them
+        return {**super().__getstate__(), "_flat_weights_names": self._flat_weights_names, "_flat_weights": self._flat_weights}
+
+    def __setstate__(self, state):
+        lists = ("_flat_weights_names", "_flat_weights")        # torch's, which are properties here
+        super().__setstate__({name: value for name, value in state.items() if name not in lists})
+
     def _weights(self):
         """The parameters of each layer and direction as recurrent.layer takes them."""
         found = []
