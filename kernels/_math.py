@@ -1,9 +1,10 @@
-"""exp, log, tanh, erf ... for formulas: in float32 written so that loops of them vectorise, else the C library's.
+"""exp, log, tanh, erf for formulas: in float32 written so that loops of them vectorise, else the C library's.
 
 A call of the C library keeps LLVM from vectorising a loop: exp of 1e6 float32 takes 2.6 ms through ``math.exp`` and 0.4 ms
 through the polynomial here, on one thread. The float32 versions have no branches (both sides are computed and one selected),
 take nan, infinities and denormals as IEEE 754 asks, and are within 3 ulp (erf 8), as tests/test_math.py checks against float64.
-They rely on a * b + c being at most contracted, never reassociated (``CONTRACT``).
+They rely on a * b + c being at most contracted, never reassociated (``CONTRACT``). The same holds of ``_powers.py``,
+``_trigonometry.py`` and ``_special.py``, which compute inside in float64, where a plain polynomial is right to 1 ulp of float32.
 
 The functions also run as plain Python, on Python floats.
 """
@@ -38,29 +39,54 @@ def from_bits(typing, i):
     return types.float32(types.int32), codegen
 
 
-def _define(name, single, double, complex_=None):
-    """A function that formulas call, with its versions by the type of its argument."""
+@intrinsic
+def wide_bits(typing, x):
+    """The bits of a float64 as int64."""
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.IntType(64))
+    return types.int64(types.float64), codegen
+
+
+@intrinsic
+def from_wide_bits(typing, i):
+    """The float64 of the bits of an int64."""
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.DoubleType())
+    return types.float64(types.int64), codegen
+
+
+# two polynomials in one loop are past LLVM's own limit for inlining, and a call keeps the loop from vectorising
+_INLINED = {"forceinline": True, "fastmath": CONTRACT, "error_model": "numpy"}
+
+
+def define(name, single, double, complex_=None):
+    """A function of one number that formulas call: ``single`` for float32, ``complex_``, or ``double`` for all else."""
     def fn(x):
         return complex_(x) if isinstance(x, complex) else double(x)
-    fn.__name__ = fn.__qualname__ = name
-    fn.__doc__ = single.__doc__
 
-    # two polynomials in one loop are past LLVM's own limit for inlining, and a call keeps the loop from vectorising
-    @overload(fn, jit_options={"forceinline": True, "fastmath": CONTRACT, "error_model": "numpy"})
+    @overload(fn, jit_options=_INLINED)
     def choose(x):
         if x == types.float32:
             return single
-        if isinstance(x, types.Complex):
-            return None if complex_ is None else _COMPLEX[name]
-        return _DOUBLE[name]
+        return complex_ if isinstance(x, types.Complex) else double
+    return _named(fn, name, single)
+
+
+def define_two(name, single, double):
+    """A function of two numbers of one type that formulas call: ``single`` for float32, ``double`` for all else."""
+    def fn(x, y):
+        return double(x, y)
+
+    @overload(fn, jit_options=_INLINED)
+    def choose(x, y):
+        return single if x == types.float32 and y == types.float32 else double
+    return _named(fn, name, single)
+
+
+def _named(fn, name, single):
+    fn.__name__ = fn.__qualname__ = name
+    fn.__doc__ = single.__doc__
     return fn
-
-
-_DOUBLE = {"exp": lambda x: math.exp(x), "log": lambda x: math.log(x), "log1p": lambda x: math.log1p(x),
-           "expm1": lambda x: math.expm1(x), "tanh": lambda x: math.tanh(x), "erf": lambda x: math.erf(x),
-           "erfc": lambda x: math.erfc(x), "sin": lambda x: math.sin(x), "cos": lambda x: math.cos(x)}
-_COMPLEX = {"exp": lambda x: cmath.exp(x), "log": lambda x: cmath.log(x), "tanh": lambda x: cmath.tanh(x),
-            "sin": lambda x: cmath.sin(x), "cos": lambda x: cmath.cos(x)}
 
 
 def _exp(x):
@@ -127,7 +153,7 @@ def _expm1(x):
     p = p * x + F(4.1666667e-2)
     p = p * x + F(1.6666667e-1)
     p = p * x + F(0.5)
-    near = p * (x * x) + x
+    near = math.copysign(p * (x * x) + x, x)                # -0 + 0 is 0
     return near if abs(x) < F(0.5) else exp(x) - F(1)
 
 
@@ -142,8 +168,7 @@ def _tanh(x):
     p = p * z + F(-3.33332819422e-1)
     near = p * z * x + x
     far = F(1) - F(2) / (exp(size + size) + F(1))
-    far = -far if x < F(0) else far
-    return near if size < F(0.625) else far
+    return math.copysign(near if size < F(0.625) else far, x)
 
 
 def _erf(x):
@@ -164,33 +189,15 @@ def _erf(x):
     q = q * z + F(-1.68282697438203e-03)
     q = q * z + F(-7.37332916720468e-03)
     q = q * z + F(-1.42647390514189e-02)
-    return c * p / q
+    return c * (p / q)                                      # c * p is denormal for small c
 
 
-def _erfc(x):
-    """1 - erf x, exact for large x: the C library's."""
-    return F(math.erfc(x))
-
-
-def _sin(x):
-    """sin x: the C library's, exact for all x."""
-    return math.sin(x)
-
-
-def _cos(x):
-    """cos x: the C library's, exact for all x."""
-    return math.cos(x)
-
-
-exp = _define("exp", _exp, math.exp, cmath.exp)
-log = _define("log", _log, math.log, cmath.log)
-log1p = _define("log1p", _log1p, math.log1p)
-expm1 = _define("expm1", _expm1, math.expm1)
-tanh = _define("tanh", _tanh, math.tanh, cmath.tanh)
-erf = _define("erf", _erf, math.erf)
-erfc = _define("erfc", _erfc, math.erfc)
-sin = _define("sin", _sin, math.sin, cmath.sin)
-cos = _define("cos", _cos, math.cos, cmath.cos)
+exp = define("exp", _exp, lambda x: math.exp(x), lambda x: cmath.exp(x))
+log = define("log", _log, lambda x: math.log(x), lambda x: cmath.log(x))
+log1p = define("log1p", _log1p, lambda x: math.log1p(x))
+expm1 = define("expm1", _expm1, lambda x: math.expm1(x))
+tanh = define("tanh", _tanh, lambda x: math.tanh(x), lambda x: cmath.tanh(x))
+erf = define("erf", _erf, lambda x: math.erf(x))
 
 
 def divide(x, y):
@@ -198,7 +205,7 @@ def divide(x, y):
     return x / y
 
 
-@overload(divide, jit_options={"forceinline": True, "fastmath": CONTRACT, "error_model": "numpy"})
+@overload(divide, jit_options=_INLINED)
 def _compiled_divide(x, y):
     return _divide_complex if isinstance(x, types.Complex) else divide
 

@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from . import _powers as powers
+from . import _trigonometry as trigonometry
 from ._activations import (  # noqa: F401 - formulas are found here by name
     elu,
     elu_grad,
@@ -39,7 +41,21 @@ from ._activations import (  # noqa: F401 - formulas are found here by name
     threshold,
     threshold_grad,
 )
-from ._math import cos, divide, exp, expm1, log, log1p, sin, tanh
+from ._losses import (  # noqa: F401
+    cross_entropy_of_logit,
+    cross_entropy_of_logit_grad,
+    cross_entropy_of_probability,
+    cross_entropy_of_probability_grad,
+    huber,
+    huber_grad,
+    smooth_l1,
+    smooth_l1_grad,
+    soft_margin,
+    soft_margin_grad,
+    squared_error,
+    squared_error_grad,
+)
+from ._math import divide, exp, expm1, log, log1p, tanh
 from ._special import digamma, erf_grad, erfinv, error_function, error_function_complement, lgamma, trigamma  # noqa: F401
 
 # ---- arithmetic --------------------------------------------------------------------------------------------------------
@@ -69,8 +85,7 @@ def div(x, y):
 
 
 def div_trunc(x, y):
-    q = x / y
-    return np.floor(q) if q >= 0 else np.ceil(q)
+    return np.trunc(x / y)
 
 
 def div_trunc_integral(x, y):
@@ -80,17 +95,14 @@ def div_trunc_integral(x, y):
 
 def div_floor(x, y):
     """CPython's float floor division: exact where x / y rounds up to the next integer."""
-    zero = type(x)(0)
-    if y == zero:
-        return x / y
-    mod = np.fmod(x, y)
+    zero, one = type(x)(0), type(x)(1)
+    mod = powers.fmod(x, y)
     q = (x - mod) / y
-    if mod != zero and (y < zero) != (mod < zero):
-        q -= type(x)(1)
-    if q == zero:
-        return math.copysign(zero, x / y)
+    q = q - one if mod != zero and (y < zero) != (mod < zero) else q
     whole = np.floor(q)
-    return whole + type(x)(1) if q - whole > type(x)(0.5) else whole
+    whole = whole + one if q - whole > type(x)(0.5) else whole
+    whole = math.copysign(zero, x / y) if q == zero else whole
+    return x / y if y == zero else whole
 
 
 def div_floor_integral(x, y):
@@ -98,7 +110,7 @@ def div_floor_integral(x, y):
 
 
 def remainder(x, y):
-    mod = np.fmod(x, y)
+    mod = powers.fmod(x, y)
     return mod + y if mod != 0 and (y < 0) != (mod < 0) else mod
 
 
@@ -107,7 +119,7 @@ def remainder_integral(x, y):
 
 
 def fmod(x, y):
-    return np.fmod(x, y)
+    return powers.fmod(x, y)
 
 
 def fmod_integral(x, y):
@@ -116,7 +128,7 @@ def fmod_integral(x, y):
 
 
 def pow(x, y):
-    return x ** y
+    return powers.power(x, y)
 
 
 def pow_integral(x, y):
@@ -170,7 +182,7 @@ def absolute(x):
 
 
 def sign(x):
-    return type(x)((x > 0) - (x < 0))
+    return type(x)(1) if x > 0 else (type(x)(-1) if x < 0 else type(x)(0))
 
 
 def sgn_complex(x):
@@ -370,7 +382,7 @@ def exponential(x):
 
 
 def exp2(x):
-    return type(x)(2) ** x
+    return powers.exp2(x)
 
 
 def exponential_minus_1(x):
@@ -382,11 +394,11 @@ def logarithm(x):
 
 
 def log2(x):
-    return math.log2(x)
+    return powers.log2(x)
 
 
 def log10(x):
-    return math.log10(x)
+    return powers.log10(x)
 
 
 def logarithm_plus_1(x):
@@ -408,7 +420,7 @@ def logaddexp2(x, y):
     if x == y and abs(x) == math.inf:
         return x
     top = x if x > y or x != x else y
-    return top + log1p(type(x)(2) ** -abs(x - y)) * type(x)(1.4426950408889634)
+    return top + log1p(powers.exp2(-abs(x - y))) * type(x)(1.4426950408889634)
 
 
 def sqrt(x):
@@ -432,21 +444,21 @@ def rsqrt_grad(g, y):
 
 
 def hypot(x, y):
-    return math.hypot(x, y)
+    return powers.hypot(x, y)
 
 
 # ---- trigonometry ------------------------------------------------------------------------------------------------------
 
 def sine(x):
-    return sin(x)
+    return trigonometry.sin(x)
 
 
 def cosine(x):
-    return cos(x)
+    return trigonometry.cos(x)
 
 
 def tan(x):
-    return math.tan(x)
+    return trigonometry.tan(x)
 
 
 def tan_grad(g, y):
@@ -454,11 +466,11 @@ def tan_grad(g, y):
 
 
 def asin(x):
-    return math.asin(x)
+    return trigonometry.asin(x)
 
 
 def acos(x):
-    return math.acos(x)
+    return trigonometry.acos(x)
 
 
 def asin_grad(g, x):
@@ -466,7 +478,7 @@ def asin_grad(g, x):
 
 
 def atan(x):
-    return math.atan(x)
+    return trigonometry.atan(x)
 
 
 def atan_grad(g, x):
@@ -474,15 +486,15 @@ def atan_grad(g, x):
 
 
 def atan2(x, y):
-    return math.atan2(x, y)
+    return trigonometry.atan2(x, y)
 
 
 def sinh(x):
-    return math.sinh(x)
+    return trigonometry.sinh(x)
 
 
 def cosh(x):
-    return math.cosh(x)
+    return trigonometry.cosh(x)
 
 
 def hyperbolic_tangent(x):
@@ -494,22 +506,21 @@ def tanh_grad(g, y):
 
 
 def asinh(x):
-    return math.asinh(x)
+    return trigonometry.asinh(x)
 
 
 def acosh(x):
-    return math.acosh(x)
+    return trigonometry.acosh(x)
 
 
 def atanh(x):
-    return math.atanh(x)
+    return trigonometry.atanh(x)
 
 
 def sinc(x):
-    if x == 0:
-        return type(x)(1)
     a = type(x)(math.pi) * x
-    return sin(a) / a
+    y = trigonometry.sin(a) / a
+    return type(x)(1) if x == 0 else y
 
 
 # ---- rounding ----------------------------------------------------------------------------------------------------------
@@ -527,23 +538,15 @@ def ceil(x):
 
 
 def trunc(x):
-    return np.floor(x) if x >= 0 else np.ceil(x)
+    return np.trunc(x)
 
 
 def frac(x):
-    return x - (np.floor(x) if x >= 0 else np.ceil(x))
+    return x - np.trunc(x)
 
 
 def round_half_even(x):
-    """Adding and taking away 1.5 * 2^mantissa rounds to even in hardware; larger numbers are integers already."""
-    low = np.floor(x)
-    rest = x - low
-    half = type(x)(0.5)
-    up = low + type(x)(1)
-    found = low if rest < half else up
-    if rest == half:
-        found = low if low * half == np.floor(low * half) else up
-    return math.copysign(found, x) if x == x and abs(x) < math.inf else x
+    return np.rint(x)
 
 
 def copysign(x, y):

@@ -5,6 +5,7 @@ import warnings
 from .. import dtypes
 from ..op import INPLACE, OPS, inplace_twin
 from ..ops import create
+from ..ops._one_node import one_node
 
 
 def _forms(name):
@@ -80,6 +81,7 @@ def hardswish(input, inplace=False):
     return _hardswish_(input) if inplace else _hardswish(input)
 
 
+@one_node("GluBackward0")
 def glu(input, dim=-1):
     """Gated linear unit: ``a * sigmoid(b)``, a and b being the halves of ``input`` along ``dim`` (Dauphin et al., 2017).
 

@@ -1,7 +1,8 @@
 """Distances, normalisation to unit length, and the losses made of distances."""
-from .. import dtypes
-from ..op import type_name
-from ..ops import create
+import numpy as np
+
+from ..op import OPS, type_name
+from ..ops._one_node import one_node
 from ..ops.loss import reduce_loss, reduction_of
 from ..tensor import wrap
 
@@ -53,6 +54,7 @@ def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
     return found if out is None else out.copy_(found)
 
 
+@one_node("PdistBackward0")
 def pdist(input, p=2.0):
     """The distances of all pairs of rows.
 
@@ -68,7 +70,7 @@ def pdist(input, p=2.0):
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
     n = input.size(0)
-    first, second = create.triu_indices(n, n, 1).unbind(0)
+    first, second = OPS["triu_indices"].fn(n, n, 1).unbind(0)
     return (input[first] - input[second]).norm(p, -1)
 
 
@@ -127,6 +129,7 @@ def triplet_margin_with_distance_loss(anchor, positive, negative, *, distance_fu
     return _hinge(near, far, margin, reduction)
 
 
+@one_node("MultilabelMarginLossBackward0")
 def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """``sum_ij max(0, 1 - (x[y_j] - x[i])) / C`` over the labels y_j and the classes i that are no label.
 
@@ -143,7 +146,7 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     used = (labels < 0).cumsum(1) == 0
     if labels.size and (labels[used] >= x.size(1)).any():
         raise RuntimeError("argument #3 'target' is out of range")
-    is_label = create.zeros(tuple(x.shape), dtype=dtypes.bool)._a
+    is_label = np.zeros(x.shape, bool)
     rows = used.nonzero()[0]
     is_label[rows, labels[used]] = True
     chosen = x.gather(1, wrap(labels * used))                               # (N, T); places past the labels count 0

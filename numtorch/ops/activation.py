@@ -110,6 +110,7 @@ def _leaky_relu(input, negative_slope=0.01):
 leaky_relu = _with_inplace(_leaky_relu, "leaky_relu")
 
 
+@grad_name("PreluKernelBackward0")
 def prelu_backward(node, g):
     """To the input as leaky_relu; to the weight where the input is not positive."""
     x, w = node.saved_tensors
@@ -219,7 +220,12 @@ def _celu(input, alpha=1.0):
     """``max(0, x) + min(0, alpha * (e^(x / alpha) - 1))``; RuntimeError for alpha 0."""
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    return call(_ELU, elu_backward, _ELU_SAVES, (input, alpha, 1.0, 1.0 / alpha))
+    return call(_ELU, _celu_backward, _ELU_SAVES, (input, alpha, 1.0, 1.0 / alpha))
+
+
+@grad_name("CeluBackward0")
+def _celu_backward(node, g):
+    return elu_backward(node, g)
 
 
 elu = _with_inplace(_elu, "elu")

@@ -1,6 +1,6 @@
 """Comparisons, logic, extremes, and operations of several inputs, element by element."""
 from .. import dtypes
-from ..op import needs_grad, op, record
+from ..op import grad_name, needs_grad, op, record
 from ..tensor import Tensor, wrap
 from ._pointwise import Rule, binary, call, unary
 from .pointwise import OUT, X, Y, _doc, _two, add, div, mul, neg, sign, sub
@@ -114,6 +114,16 @@ def _rule(name, formula):
 _CLAMP, _CLAMP_MIN, _CLAMP_MAX = (_rule("clamp", f) for f in ("clamp", "clamp_min", "clamp_max"))
 
 
+def _also_named(name):
+    """clamp's backward under the name that torch gives it where limits are numbers, or for another function."""
+    return grad_name(name)(lambda node, g: clamp_backward(node, g))
+
+
+_clamp_backward_1 = _also_named("ClampBackward1")
+_clamp_min_backward, _clamp_min_backward_1 = _also_named("ClampMinBackward0"), _also_named("ClampMinBackward1")
+_clamp_max_backward, _clamp_max_backward_1 = _also_named("ClampMaxBackward0"), _also_named("ClampMaxBackward1")
+
+
 def clamp_backward(node, g):
     """Passes within the limits; a limit that was taken gets the rest."""
     x, low, high = node.saved_tensors
@@ -151,6 +161,10 @@ def clamp(input, min=None, max=None):
     """
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    return _clamp(input, min, max, clamp_backward if isinstance(min, Tensor) or isinstance(max, Tensor) else _clamp_backward_1)
+
+
+def _clamp(input, min, max, backward):
     limits = [v for v in (min, max) if v is not None]
     rule = _CLAMP if len(limits) == 2 else (_CLAMP_MIN if max is None else _CLAMP_MAX)
     found = call(rule, None, (), (input, *limits))
@@ -158,7 +172,7 @@ def clamp(input, min=None, max=None):
         return found
     tensors = [v if isinstance(v, Tensor) else wrap_number(v, input) for v in limits]
     kept = [input] + [tensors.pop(0) if v is not None else None for v in (min, max)]
-    return record(found, clamp_backward, (input, *(v if isinstance(v, Tensor) else None for v in limits)), kept)
+    return record(found, backward, (input, *(v if isinstance(v, Tensor) else None for v in limits)), kept)
 
 
 def wrap_number(value, like):
@@ -171,13 +185,13 @@ def wrap_number(value, like):
 @op(method=True, inplace=True, out=True)
 def clamp_min(input, min):
     """``clamp(input, min=min)``."""
-    return clamp(input, min=min)
+    return _clamp(input, min, None, _clamp_min_backward_1 if isinstance(min, Tensor) else _clamp_min_backward)
 
 
 @op(method=True, inplace=True, out=True)
 def clamp_max(input, max):
     """``clamp(input, max=max)``."""
-    return clamp(input, max=max)
+    return _clamp(input, None, max, _clamp_max_backward_1 if isinstance(max, Tensor) else _clamp_max_backward)
 
 
 _LERP, _ADDCMUL, _ADDCDIV = (_rule(n, n) for n in ("lerp", "addcmul", "addcdiv"))

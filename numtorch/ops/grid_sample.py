@@ -7,6 +7,7 @@ from .. import shape as shapes
 from ..op import op, record
 from ..tensor import wrap
 from . import pointwise
+from ._one_node import one_node
 from .indexing import gather
 from .masked import where
 from .matmul import bmm, must_be_tensors
@@ -16,6 +17,7 @@ _CHANGED = ("Default grid_sample and affine_grid behavior has changed to align_c
 
 
 @op(namespace="nn.functional")
+@one_node("AffineGridGeneratorBackward0")
 def affine_grid(theta, size, align_corners=None):
     """The places at which ``grid_sample`` reads to transform an image by the affine matrices ``theta``.
 
@@ -85,9 +87,13 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     if align_corners is None:
         warnings.warn(_CHANGED, stacklevel=2)
         align_corners = False
-    shape, places = input._a.shape, grid._a.shape
-    n = len(shape) - 2
+    n = input._a.ndim - 2
     _check_grid(input, grid, n, mode)
+    return (_sample_images if n == 2 else _sample_volumes)(input, grid, mode, padding_mode, align_corners)
+
+
+def _sample(input, grid, mode, padding_mode, align_corners):
+    shape, places = input._a.shape, grid._a.shape
     sizes = shape[2:]
     at = []
     for i, size in enumerate(sizes[::-1]):
@@ -113,6 +119,9 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
         value = pointwise.mul(value, pointwise.mul(weight.unsqueeze(1), mask))
         total = value if total is None else pointwise.add(total, value)
     return total
+
+
+_sample_images, _sample_volumes = one_node("GridSampler2DBackward0")(_sample), one_node("GridSampler3DBackward0")(_sample)
 
 
 def _check_grid(input, grid, n, mode):

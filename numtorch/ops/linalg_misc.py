@@ -5,6 +5,7 @@ from .. import dtypes
 from .. import shape as shapes
 from ..op import op, record
 from ..tensor import wrap
+from ._one_node import one_node
 from .linalg import check_matrix, inv
 from .linalg_solve import solve
 
@@ -109,6 +110,7 @@ def _matrix_exp_of(input):
 # ---- products and sums -------------------------------------------------------------------------------------------------------
 
 @op(method=True)
+@one_node("TraceBackward0")
 def trace(input):
     """The sum of a matrix's diagonal.
 
@@ -125,6 +127,7 @@ def trace(input):
 
 
 @op("cross", namespace="linalg", out=True)
+@one_node("LinalgCrossBackward0")
 def linalg_cross(input, other, *, dim=-1):
     """The cross product of vectors of three components along ``dim``.
 

@@ -9,6 +9,7 @@ from .. import shape as shapes
 from ..autograd.grad_mode import mode
 from ..op import OUT, op, record, type_name
 from ..tensor import wrap
+from ._one_node import one_node
 from .linalg_eig import svdvals
 
 # ---- vectors -----------------------------------------------------------------------------------------------------------------
@@ -238,6 +239,7 @@ def frobenius_norm(input, dim, keepdim=False):
 # ---- distances ---------------------------------------------------------------------------------------------------------------
 
 @op(method=True)
+@one_node("DistBackward0")
 def dist(input, other, p=2):
     """The p-norm of ``input - other``.
 

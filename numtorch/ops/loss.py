@@ -8,10 +8,13 @@ from .._legacy import legacy
 from ..autograd.grad_mode import mode
 from ..op import grad_name, must_be_floating, op, record
 from ..tensor import wrap
+from ._one_node import one_node
+from .activation import logsigmoid
 from .softmax import log_softmax, softmax
 
 F = "nn.functional"
-_NO_WEIGHT = {d: np.empty(0, d) for d in (np.dtype(np.float32), np.dtype(np.float64))}
+REAL = (np.dtype(np.float32), np.dtype(np.float64))     # what kernels take; half types go through float32
+_NO_WEIGHT = {d: np.empty(0, d) for d in REAL}
 
 
 def reduction_of(reduction, size_average=None, reduce=None):
@@ -238,19 +241,19 @@ def _smooth_cross_entropy(input, target, weight, ignore_index, reduction, smooth
 
 # ---- element-wise --------------------------------------------------------------------------------------------------------
 
-def _same_size(name, input, target):
+def warn_of_sizes(name, input, target):
+    """torch's warning for an input and a target that broadcast."""
     if input._a.shape != target._a.shape:
-        warnings.warn(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
-                      "This will likely "
-                      "lead to incorrect results due to broadcasting. Please ensure they have the same size.", UserWarning,
-                      stacklevel=3)
+        warnings.warn(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This "
+                      "will likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
+                      UserWarning, stacklevel=3)
 
 
 def _elementwise(name, formula, says):
     """Declares F.name(input, target, ..., reduction): ``formula`` of differentiable operations, then the reduction."""
     def fn(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
         reduction = reduction_of(reduction, size_average, reduce)
-        _same_size(name, input, target)
+        warn_of_sizes(name, input, target)
         loss = formula(input, target)
         if weight is not None:
             loss = loss * weight
@@ -262,123 +265,7 @@ def _elementwise(name, formula, says):
     return op(name, namespace=F)(fn)
 
 
-def mse_loss_backward(node, g):
-    """d (x - y)^2 = 2 (x - y) (dx - dy)."""
-    x, y = node.saved_tensors
-    gx = (x - y) * (g * node.ctx["scale"])
-    return gx, -gx if node.edges[1] is not None else None
-
-
-@op(namespace=F)
-def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
-    """The squared difference ``(input - target)^2``, then its mean, sum or nothing by ``reduction``.
-
-    Args:
-        input, target (Tensor): of the same shape (others broadcast, with a warning).
-        weight (Tensor): of each element.
-    """
-    from .reduce import reduce_array
-
-    reduction = reduction_of(reduction, size_average, reduce)
-    _same_size("mse_loss", input, target)
-    if weight is not None:
-        loss = (input - target) ** 2 * weight
-        return loss.sum() / weight.sum() if reduction == "mean" else reduce_loss(loss, reduction)
-    squares = ((input.detach() - target.detach()) ** 2)._a
-    scale = 2.0
-    if reduction != "none":
-        n = squares.size
-        total = reduce_array("sum", squares, tuple(range(squares.ndim))) if n and squares.ndim else squares.sum(keepdims=False)
-        with np.errstate(all="ignore"):
-            squares = np.asarray(total / n if reduction == "mean" else total, squares.dtype)
-        if reduction == "mean":
-            scale = 2.0 / n if n else float("nan")
-    return record(squares, mse_loss_backward, (input, target), (input, target), scale=scale)
-
-
 l1_loss = _elementwise("l1_loss", lambda x, y: (x - y).abs(), "The absolute difference ``|input - target|``")
-
-
-def _piecewise(name, says):
-    def fn(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
-        reduction = reduction_of(reduction, size_average, reduce)
-        if beta < 0:
-            raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
-        _same_size(name, input, target)
-        d = input - target
-        if beta == 0:
-            return reduce_loss(d.abs(), reduction)
-        from .masked import where
-
-        size = d.abs()
-        return reduce_loss(where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta), reduction)
-    fn.__name__ = fn.__qualname__ = name
-    fn.__doc__ = says
-    return op(name, namespace=F)(fn)
-
-
-smooth_l1_loss = _piecewise("smooth_l1_loss",
-                            "``0.5 d^2 / beta`` where ``|d| < beta``, else ``|d| - 0.5 beta``; d the difference.")
-
-
-@op(namespace=F)
-def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
-    """``0.5 d^2`` where ``|d| <= delta``, else ``delta (|d| - 0.5 delta)``; d the difference."""
-    from .masked import where
-
-    if delta <= 0:
-        raise RuntimeError("huber_loss does not support non-positive values for delta.")
-    _same_size("huber_loss", input, target)
-    d = input - target
-    size = d.abs()
-    loss = where(size <= delta, d * d * 0.5, (size - 0.5 * delta) * delta)
-    if weight is not None:
-        loss = loss * weight
-        return loss.sum() / weight.sum() if reduction == "mean" else reduce_loss(loss, reduction)
-    return reduce_loss(loss, reduction_of(reduction))
-
-
-@op(namespace=F)
-def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
-    """``-(y ln x + (1 - y) ln(1 - x))``, logarithms kept at or above -100.
-
-    Raises:
-        ValueError: shapes differ. RuntimeError: an input outside [0, 1].
-    """
-    reduction = reduction_of(reduction, size_average, reduce)
-    if input._a.shape != target._a.shape:
-        raise ValueError(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) "
-                         "is deprecated. "
-                         "Please ensure they have the same size.")
-    if input._a.size and not ((input._a >= 0) & (input._a <= 1)).all():
-        raise RuntimeError("all elements of input should be between 0 and 1")
-    loss = (target - 1) * (1 - input).log().clamp(min=-100) - target * input.log().clamp(min=-100)
-    if weight is not None:
-        loss = loss * weight
-    return reduce_loss(loss, reduction)
-
-
-@op(namespace=F)
-def binary_cross_entropy_with_logits(input, target, weight=None, size_average=None, reduce=None, reduction="mean",
-                                     pos_weight=None):
-    """``binary_cross_entropy(sigmoid(input), target)`` without overflow; ``pos_weight`` weighs the positive targets."""
-    reduction = reduction_of(reduction, size_average, reduce)
-    if input._a.shape != target._a.shape:
-        raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    log_rest = -_log_sigmoid(input)
-    if pos_weight is None:
-        loss = (1 - target) * input + log_rest
-    else:
-        loss = (1 - target) * input + ((pos_weight - 1) * target + 1) * log_rest
-    if weight is not None:
-        loss = loss * weight
-    return reduce_loss(loss, reduction)
-
-
-def _log_sigmoid(x):
-    from .activation import logsigmoid
-
-    return logsigmoid(x)
 
 
 @op(namespace=F)
@@ -399,12 +286,6 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
         loss = xlogy(target, target) - target * input
     loss = reduce_loss(loss, reduction)
     return loss / input._a.shape[0] if batch_mean and input.ndim else loss
-
-
-@op(namespace=F)
-def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
-    """``ln(1 + e^(-target * input))`` for targets 1 and -1."""
-    return reduce_loss((-target * input).exp().log1p(), reduction_of(reduction, size_average, reduce))
 
 
 @op(namespace=F)
@@ -441,13 +322,14 @@ def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, r
 @op(namespace=F)
 def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
     """The mean over classes of the binary cross entropy with logits."""
-    loss = -(target * _log_sigmoid(input) + (1 - target) * _log_sigmoid(-input))
+    loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     if weight is not None:
         loss = loss * weight
     return reduce_loss(loss.mean(-1), reduction_of(reduction, size_average, reduce))
 
 
 @op(namespace=F)
+@one_node("MultiMarginLossBackward0")
 def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"):
     """The mean over the other classes of ``max(0, margin - x[t] + x[j])^p``, times ``weight[t]``."""
     if p not in (1, 2):

@@ -6,6 +6,7 @@ from .. import shape as shapes
 from ..autograd.grad_mode import mode
 from ..op import grad_name, must_be_floating, op, record, type_name
 from ..tensor import storage_of, wrap
+from ._one_node import one_node
 
 F = "nn.functional"
 
@@ -227,6 +228,7 @@ def _recorded_batch_norm_backward(node, g, x, weight):
 
 
 @op(namespace=F)
+@one_node("NativeGroupNormBackward0")
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
     """``layer_norm`` over groups of channels, then a weight and bias for each channel (Wu & He, 2018).
 

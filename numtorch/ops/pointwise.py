@@ -311,6 +311,11 @@ def _pow_backward(node, g):
     return gx, gy
 
 
+@grad_name("PowBackward2")
+def _number_pow_backward(node, g):
+    return _pow_backward(node, g)
+
+
 @op(method=True, inplace=True, out=True)
 def pow(input, exponent):
     """``input ** exponent``, elementwise; one of the two may be a number.
@@ -344,7 +349,8 @@ def pow(input, exponent):
         from ..op import record
 
         return record(found, _pow_scalar_backward, (input,), (input,), exponent=exponent)
-    return call(_POW, _pow_backward, (X, Y, OUT), (input, exponent))
+    backward = _pow_backward if isinstance(input, Tensor) else _number_pow_backward
+    return call(_POW, backward, (X, Y, OUT), (input, exponent))
 
 
 @op(method=True, out=True)

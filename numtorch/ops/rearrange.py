@@ -5,6 +5,7 @@ from .. import kernels as K
 from .. import shape as shapes
 from ..op import grad_name, op, record, type_name
 from ..tensor import Tensor, wrap
+from ._one_node import one_node
 from .index_dim import index_select
 from .indexing import fold
 from .view import diagonal_backward
@@ -84,6 +85,7 @@ def roll_backward(node, g):
 
 
 @op(method=True)
+@one_node("Rot90Backward0")
 def rot90(input, k=1, dims=(0, 1)):
     """Turned ``k`` times by 90 degrees in the plane of two dims, from the first towards the second.
 

@@ -222,7 +222,8 @@ def prod(input, dim=None, keepdim=False, *, dtype=None):
     else:
         out = reduce_array("prod", a, dims)
     out = out.reshape(shapes.reduced_shape(a.shape, dims, keepdim))
-    return record(out, prod_backward, (source,), (source, OUT), dims=dims, keepdim=keepdim)
+    backward = prod_backward if dim is None else _prod_dim_backward
+    return record(out, backward, (source,), (source, OUT), dims=dims, keepdim=keepdim)
 
 
 def prod_backward(node, g):
@@ -233,6 +234,11 @@ def prod_backward(node, g):
     if (x._a != 0).all():
         return g * (y / x)
     return g * _products_of_others(x, dims)
+
+
+@grad_name("ProdBackward1")
+def _prod_dim_backward(node, g):
+    return prod_backward(node, g)
 
 
 def _products_of_others(x, dims):

@@ -5,6 +5,7 @@ from .. import kernels as K
 from ..autograd.grad_mode import mode as grad_mode
 from ..op import OUT, record
 from ..tensor import wrap
+from ._one_node import gradients
 from ._rnn_steps import STEPS, layer_by_steps
 
 MODES = ("RNN_TANH", "RNN_RELU", "GRU", "LSTM")     # by the kernels' numbers
@@ -88,22 +89,12 @@ def _where_needed(node, makers):
     return tuple([wrap(make()) if needed else None for make, needed in zip(makers, node.needs)])
 
 
-def _recorded_backward(node, *gradients):
+def _recorded_backward(node, *given):
     """The same through ``layer_by_steps``, whose own backward is recorded."""
     x, w_ih, w_hh, b_ih, b_hh, *state = inputs = node.saved_tensors[:len(node.edges)]
     ctx = node.ctx
     y, last = layer_by_steps(ctx["mode"], x, ctx["sizes"], state, (w_ih, w_hh, b_ih, b_hh, None), ctx["reverse"])
-    return _through(node, (y, *last), inputs, gradients)
-
-
-def _through(node, outputs, inputs, gradients):
-    """The gradients of recorded ``outputs`` with respect to those of ``inputs`` that need one, recorded themselves."""
-    from ..autograd.engine import grad
-
-    given = [(y, g) for y, g in zip(outputs, gradients) if g is not None]
-    wanted = [t for t, needed in zip(inputs, node.needs) if needed]
-    found = iter(grad([y for y, _ in given], wanted, [g for _, g in given], create_graph=True, allow_unused=True))
-    return tuple([next(found) if needed else None for needed in node.needs])
+    return gradients((y, *last), inputs, given, node.needs, create_graph=True)
 
 
 # ---- a cell ------------------------------------------------------------------------------------------------------------
@@ -143,7 +134,8 @@ def _cell_backward(node, gy, *last):
     """Gradients of a cell: those of a layer of one step, without its products."""
     if grad_mode.enabled:
         inputs = node.saved_tensors[:len(node.edges)]
-        return _through(node, STEPS[node.ctx["mode"]](*inputs[:2], inputs[2:]), inputs, (gy, *last))
+        found = STEPS[node.ctx["mode"]](*inputs[:2], inputs[2:])
+        return gradients(found, inputs, (gy, *last), node.needs, create_graph=True)
     _, _, *state, y, gates, kept = (t._a for t in node.saved_tensors)
     mode, dtype = node.ctx["mode"], gates.dtype
     first = [np.ascontiguousarray(s) for s in state]

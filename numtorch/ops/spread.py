@@ -9,6 +9,7 @@ from .. import kernels as K
 from .. import shape as shapes
 from ..op import OUT, op, record
 from ..tensor import wrap
+from ._one_node import one_node
 from .convert import to_dtype
 from .reduce import _dims, amax, mean, restore, sum
 
@@ -130,6 +131,7 @@ def std_backward(node, g):
 
 
 @op()
+@one_node("VarMeanBackward0")
 def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """(variance, mean) over the same dimensions."""
     d, u = _spread_arguments(dim, unbiased)
@@ -137,6 +139,7 @@ def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 
 
 @op()
+@one_node("StdMeanBackward0")
 def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """(standard deviation, mean) over the same dimensions."""
     d, u = _spread_arguments(dim, unbiased)

@@ -5,6 +5,7 @@ from .. import shape as shapes
 from ..op import op, type_name
 from ..return_types import return_type
 from ..tensor import Tensor, wrap
+from ._one_node import one_node
 from .linalg_norm import vector_norm
 from .sort import sort
 
@@ -229,6 +230,7 @@ def unravel_index(indices, shape):
 
 
 @op(method=True, inplace=True)
+@one_node("RenormBackward0")
 def renorm(input, p, dim, maxnorm):
     """Entries of ``dim`` whose p-norm exceeds ``maxnorm`` shortened to it.
 
