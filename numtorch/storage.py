@@ -2,6 +2,17 @@
 import numpy as np
 
 
+def root_of(array):
+    """The array whose memory ``array`` is a view of."""
+    while (base := array.base) is not None:
+        if not isinstance(base, np.ndarray):        # a memoryview, say, which has strides too
+            base = getattr(base, "base", None)      # as_strided hangs its array on an object of its own
+            if not isinstance(base, np.ndarray):
+                break
+        array = base
+    return array
+
+
 class Storage:
     """What views of one piece of memory have in common.
 
@@ -14,9 +25,7 @@ class Storage:
 
     def __init__(self, array):
         self.version, self.rebased = 0, 0
-        while isinstance(array.base, np.ndarray):       # not a memoryview, which has strides too
-            array = array.base
-        self.array = array
+        self.array = root_of(array)
 
     def nbytes(self):
         """Bytes of the memory."""
@@ -27,6 +36,17 @@ class Storage:
         return self.array.size
 
     __len__ = size
+
+    def is_shared(self):
+        """True for memory that other processes can see; see ``Tensor.share_memory_``."""
+        return getattr(self.array.base, "is_segment", False)
+
+    def share_memory_(self):
+        """Moves the memory, and all tensors on it, to where other processes can see it; returns the storage."""
+        from .multiprocessing._memory import share_storage
+
+        share_storage(self)
+        return self
 
     def data_ptr(self):
         """The address of its first byte."""

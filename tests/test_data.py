@@ -245,7 +245,7 @@ def test_sampler_errors():
             (lambda: BatchSampler(range(3), 2, 1), ValueError, "drop_last should be a boolean value, but got drop_last=1"),
             (lambda: DistributedSampler(range(3), 2, 2), ValueError,
              r"Invalid rank 2, rank should be in the interval \[0, 1\]"),
-            (lambda: DistributedSampler(range(3)), RuntimeError, "Requires distributed package to be available")):
+            (lambda: DistributedSampler(range(3)), ValueError, "Default process group has not been initialized")):
         with pytest.raises(error, match=message):
             call()
 

@@ -1,10 +1,19 @@
 """Neural networks: layers, losses, their functions and their initial values."""
+from importlib import import_module
+
 from . import functional, init, modules, parameter, utils
 from .modules import *
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
 __all__ = [*modules.__all__, "Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "functional", "init",
            "modules", "parameter", "utils", "factory_kwargs"]
+
+
+def __getattr__(name):
+    if name in ("parallel", "DataParallel"):        # which needs what processes share, at its first use
+        parallel = import_module(".parallel", __name__)
+        return parallel if name == "parallel" else parallel.DataParallel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def factory_kwargs(kwargs):

@@ -143,11 +143,3 @@ Tensor.cpu, Tensor.cuda, Tensor.pin_memory = _cpu, _cuda, _pin_memory
 Tensor.is_pinned = lambda self, device=None: False
 
 
-def _share_memory_(self):
-    raise NotImplementedError("share_memory_ is not built yet: tensors travel between processes by copy; "
-                              "send them through a multiprocessing queue or pipe")
-
-
-Tensor.share_memory_ = _share_memory_
-
-

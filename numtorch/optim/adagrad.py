@@ -37,9 +37,9 @@ class Adagrad(Fused):
         return {"step": scalar(), "sum": wrap(np.full(p._a.shape, value, p._a.dtype))}
 
     def share_memory(self):
-        """Would move the sums to memory shared between processes, which numtorch's tensors do not have."""
-        raise NotImplementedError("Adagrad.share_memory: tensors in memory shared by processes are not "
-                                  "built; train in one process, or exchange state_dicts")
+        """Moves the sums to memory that processes share, for training by several of them."""
+        for state in self.state.values():
+            state["sum"].share_memory_()
 
     def _step_group(self, group):
         columns = self._columns(group, ("sum",), ("step",), lambda p: self._start(p, group))

@@ -12,8 +12,8 @@ class DistributedSampler(Sampler):
 
     Args:
         dataset (sized): what is sampled.
-        num_replicas (int): number of processes; to be given, because process groups are not built.
-        rank (int): number of this process.
+        num_replicas (int): number of processes; default those of the default process group.
+        rank (int): number of this process; default that in the default process group.
         shuffle (bool): permute, with a generator seeded by ``seed + epoch``.
         seed (int): the same in all processes.
         drop_last (bool): cut the indices to a multiple of ``num_replicas``, instead of repeating the first ones.
@@ -22,12 +22,15 @@ class DistributedSampler(Sampler):
 
     Raises:
         ValueError: ``rank`` is not in [0, num_replicas - 1].
-        RuntimeError: ``num_replicas`` or ``rank`` is None.
+        ValueError: ``num_replicas`` or ``rank`` is None, and there is no default process group.
     """
 
     def __init__(self, dataset, num_replicas=None, rank=None, shuffle=True, seed=0, drop_last=False):
         if num_replicas is None or rank is None:
-            raise RuntimeError("Requires distributed package to be available: pass num_replicas and rank")
+            from ...distributed import get_rank, get_world_size
+
+            num_replicas = get_world_size() if num_replicas is None else num_replicas
+            rank = get_rank() if rank is None else rank
         if rank >= num_replicas or rank < 0:
             raise ValueError(f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]")
         self.dataset, self.num_replicas, self.rank = dataset, num_replicas, rank
