@@ -85,3 +85,18 @@ def test_losses_at_the_ends_of_their_range():
     loss.sum().backward()
     assert loss.tolist() == [0, 0, 200, 200] and z.grad.tolist() == [0, 0, -1, 1]
     assert F.mse_loss(torch.ones(0), torch.ones(0)).isnan() and F.mse_loss(torch.ones(0), torch.ones(0), reduction="sum") == 0
+
+
+def test_targets_of_another_dtype():
+    """Losses of a difference promote, as torch's do; cross entropies name the dtype that they expected."""
+    x = torch.tensor([1.0, 2.5], requires_grad=True)
+    loss = F.mse_loss(x, torch.tensor([1, 2]))
+    loss.backward()
+    assert loss == 0.125 and loss.dtype is torch.float32 and loss.grad_fn.name() == "MseLossBackward0" and x.grad.tolist() == [0, 0.5]
+    assert F.huber_loss(x, torch.zeros(2, dtype=torch.float64)).dtype is torch.float64
+    with pytest.raises(RuntimeError, match="Found dtype Long but expected Float"):
+        F.binary_cross_entropy(x.sigmoid(), torch.tensor([0, 1]))
+    with pytest.raises(RuntimeError, match="result type Float can't be cast to the desired output type Long"):
+        F.binary_cross_entropy_with_logits(x, torch.tensor([0, 1]))
+    with pytest.raises(RuntimeError, match="kl_div: Integral inputs not supported"):
+        F.kl_div(x, torch.tensor([0, 1]), reduction="sum")

@@ -278,6 +278,8 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
                       "as 'batchmean' in the next major release.", UserWarning, stacklevel=2)
     batch_mean = reduction == "batchmean"
     reduction = reduction_of("sum" if batch_mean else reduction, size_average, reduce)
+    if not input.is_floating_point() or not target.is_floating_point():
+        raise RuntimeError("kl_div: Integral inputs not supported.")
     if log_target:
         loss = target.exp() * (target - input)
     else:

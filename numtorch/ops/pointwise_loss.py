@@ -3,11 +3,12 @@ import numpy as np
 
 from ..autograd.grad_mode import enable_grad, mode
 from ..autograd.node import node_class
-from ..op import op, record
+from ..op import op, record, type_name
 from ..tensor import Tensor, wrap
 from . import _pointwise
 from ._one_node import gradients
 from .activation import logsigmoid
+from .convert import to_dtype
 from .loss import REAL, reduce_loss, reduction_of, warn_of_sizes
 from .masked import where
 from .reduce import reduce_array
@@ -33,6 +34,9 @@ class _Fused:
 
     def __call__(self, input, target, reduction, parameters=(), weight=None):
         """The loss, times ``weight`` (a Tensor or None), reduced; ``parameters`` are numbers or Tensors that broadcast."""
+        if input._a.dtype != target._a.dtype:
+            common = _pointwise.common_dtype((input, target))
+            input, target = to_dtype(input, common), to_dtype(target, common)
         dtype, factor = input._a.dtype, None if weight is None else weight._a
         further = [t for t in (*parameters, weight) if isinstance(t, Tensor)]
         arrays = [p._a if isinstance(p, Tensor) else np.array(p, dtype) for p in (input, target, *parameters)]
@@ -163,12 +167,14 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
     """``-(y ln x + (1 - y) ln(1 - x))``, logarithms kept at or above -100.
 
     Raises:
-        ValueError: shapes differ. RuntimeError: an input outside [0, 1].
+        ValueError: shapes differ. RuntimeError: an input outside [0, 1], or dtypes differ.
     """
     reduction = reduction_of(reduction, size_average, reduce)
     if input._a.shape != target._a.shape:
         raise ValueError(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is "
                          "deprecated. Please ensure they have the same size.")
+    if input._a.dtype != target._a.dtype:
+        raise RuntimeError(f"Found dtype {type_name(target.dtype)} but expected {type_name(input.dtype)}")
     if input._a.size and not (0 <= input._a.min() and input._a.max() <= 1):
         raise RuntimeError("all elements of input should be between 0 and 1")
     return _of_probability(input, target, reduction, (), weight)
@@ -187,11 +193,14 @@ def binary_cross_entropy_with_logits(input, target, weight=None, size_average=No
     """``binary_cross_entropy(sigmoid(input), target)`` without overflow; ``pos_weight`` weighs the positive targets.
 
     Raises:
-        ValueError: shapes differ.
+        ValueError: shapes differ. RuntimeError: integers as targets.
     """
     reduction = reduction_of(reduction, size_average, reduce)
     if input._a.shape != target._a.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    if not target.is_floating_point():
+        raise RuntimeError(f"result type {type_name(input.dtype)} can't be cast to the desired output type "
+                           f"{type_name(target.dtype)}")
     return _of_logit(input, target, reduction, (1.0 if pos_weight is None else pos_weight,), weight)
 
 
