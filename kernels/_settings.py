@@ -13,7 +13,6 @@
 | MASTER_ADDR         | host of rank 0, for distributed's env://             | none                     |
 | MASTER_PORT         | its port                                             | none                     |
 | RANK, WORLD_SIZE    | number of a process among those of a program         | none                     |
-| LOCAL_RANK          | that among those of a machine; set by distributed.run| none                     |
 
 From TORCH_HOME on, they are read at each use: programs set them themselves.
 """
@@ -49,11 +48,6 @@ def github_token():
 def rendezvous_variable(name):
     """One of the variables through which the processes of a program find each other, or None."""
     return os.environ.get(name)
-
-
-def child_environment(values):
-    """The environment of a process that is started with ``values`` set in it, a dict of str."""
-    return {**os.environ, **values}
 
 
 CACHE_ROOT = os.environ.get("NUMTORCH_CACHE") or os.path.join(_user_cache(), "numtorch")
