@@ -24,8 +24,8 @@ e, pi, tau = 2.718281828459045, 3.141592653589793, 6.283185307179586
 inf, nan, newaxis = float("inf"), float("nan"), None
 
 # imported at their first use: packages, and functions by the module that has them
-_PACKAGES = frozenset(("backends", "cuda", "distributed", "hub", "jit", "kernels", "linalg", "multiprocessing", "nn", "optim", "random",
-                       "return_types", "serialization", "special", "testing", "utils", "version", "vision"))
+_PACKAGES = frozenset(("backends", "cuda", "distributed", "hub", "jit", "kernels", "linalg", "multiprocessing", "nn", "optim",
+                       "random", "return_types", "serialization", "special", "testing", "utils", "version", "vision"))
 _FUNCTIONS = {"load": "serialization", "save": "serialization"}
 
 globals().update({d._name: d for d in ALL if d._name != "bool"}, bool=ALL[0], **ALIASES)

@@ -66,7 +66,8 @@ def parser():
     top = argparse.ArgumentParser("python -m numtorch", usage="python -m numtorch [SCRIPT | -m MODULE | -c CODE] [ARGS]\n"
                                   "       python -m numtorch COMMAND [OPTIONS]",
                                   description="Runs a program in which torch means numtorch; or a tool around numtorch.")
-    top.add_argument("--version", action="version", version=f"numtorch {version.numtorch}, for programs written for torch {version.torch}")
+    top.add_argument("--version", action="version",
+                     version=f"numtorch {version.numtorch}, for programs written for torch {version.torch}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(command):
