@@ -409,3 +409,20 @@ def test_spawned_processes_of_a_program_that_says_torch(tmp_path):
     """))
     found = subprocess.run([sys.executable, "-m", "numtorch", "program.py"], cwd=tmp_path, capture_output=True, text=True)
     assert found.stdout == "[1.0, 2.0]\n", found.stderr
+
+
+def convolve(queue, module, images):
+    queue.put(module(images[[0]]).detach() + images.to(numtorch.float32).sum())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_received_tensors_meet_received_parameters(method):
+    """What a process receives has the very dtype of its own tensors: operations of several tensors take it."""
+    module, images = nn.Conv2d(1, 2, 3), numtorch.ones(2, 1, 4, 4)
+    context = mp.get_context(method)
+    queue = context.Queue()
+    process = context.Process(target=convolve, args=(queue, module, images))
+    process.start()
+    found = queue.get(timeout=60)
+    process.join()
+    assert numtorch.equal(found, module(images[[0]]).detach() + 32)
