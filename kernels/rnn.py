@@ -7,12 +7,17 @@ Its products with the recurrent weights run on register tiles; the weights are p
 Rows: step t has ``table[0, t]`` sequences, never more than step t - 1, whose rows begin at row ``table[1, t]``. H is the size
 of the state, G that of all gates: H, 3 H (r, z, n) or 4 H (i, f, g, o).
 """
+from functools import lru_cache
+
 import numpy as np
-from numba import prange
+from llvmlite import ir
+from numba import carray, int64, prange, types
+from numba.extending import intrinsic
 
 from . import _activations
-from ._jit import function, get_num_threads, kernel
+from ._jit import compile_callback, function, get_num_threads, kernel
 from ._math import tanh
+from ._tasks import REAL
 from ._tile import SLACK, TILE_ROWS, product_tile, tile_rows
 
 TANH, RELU, GRU, LSTM = range(4)
@@ -43,27 +48,56 @@ def sequences_a_task(count, gates):
     return max(1, -(-count // get_num_threads()) if gates.size >= GRAIN else count)
 
 
-@function
-def add_product(source, rows, packed, starts, left, tile, out):
-    """out[r] += source[r] @ packed for r < rows; ``left`` and ``tile`` are scratch."""
-    inner, columns, width = starts.size, out.shape[1], tile.size // TILE_ROWS
+def add_product(source, rows, packed, starts, inner, out, columns):
+    """out[r] += source[r] @ packed for r < rows; packed is (inner, columns) in strips."""
+    real = carray(source, 1)
+    width = SLACK * 4 // real.itemsize
+    left, tile = np.empty(TILE_ROWS * inner, real.dtype), np.empty(TILE_ROWS * width, real.dtype)
     first = 0
     while first < rows:
         height = tile_rows(rows - first)
         used = min(height, rows - first)
-        left[:inner * height] = 0
+        for k in range(inner * height):
+            left[k] = 0
         for r in range(used):
-            row = source[first + r]
             for k in range(inner):
-                left[k * height + r] = row[k]
+                left[k * height + r] = source[(first + r) * inner + k]
         for j in range(0, columns, width):
             product_tile(height, left, 0, packed, j * inner, starts, inner, tile, 0, width)
-            run = min(width, columns - j)
             for r in range(used):
-                target, found = out[first + r, j:j + run], tile[r * width:r * width + run]
-                for k in range(run):
-                    target[k] += found[k]
+                for k in range(min(width, columns - j)):
+                    out[(first + r) * columns + j + k] += tile[r * width + k]
         first += height
+
+
+@lru_cache(None)
+def product(dtype):
+    """(address of ``add_product`` for arrays of ``dtype``, what keeps it alive): compiled once, where four kernels call it.
+
+    Linked into each of them, the five tiles took 12 of the 13 s that a layer's first call took.
+    """
+    reals = types.CPointer(REAL[dtype])
+    return compile_callback(add_product, types.void(reals, int64, reals, types.CPointer(int64), int64, reals, int64))
+
+
+@intrinsic
+def call_product(typing, address, source, first, rows, packed, starts, out, at):
+    """``add_product`` at ``address`` on rows ``first`` on of ``source`` and rows ``at`` on of ``out``, both C-contiguous."""
+    def generate(context, builder, signature, args):
+        arrays = {k: context.make_array(t)(context, builder, args[k]) for k, t in enumerate(signature.args)
+                  if isinstance(t, types.Array)}
+
+        def columns(k):
+            return builder.extract_value(arrays[k].shape, 1)
+
+        def row(k, r):
+            return builder.gep(arrays[k].data, [builder.mul(r, columns(k))])
+        given = [row(1, args[2]), args[3], arrays[4].data, arrays[5].data, columns(1), row(6, args[7]), columns(6)]
+        kind = ir.FunctionType(ir.VoidType(), [v.type for v in given])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), given)
+        return context.get_dummy_value()
+
+    return types.void(address, source, types.intp, types.intp, packed, starts, out, types.intp), generate
 
 
 # ---- one step of one sequence: gates come as sums and become what backward needs ------------------------------------------
@@ -85,8 +119,9 @@ def lstm_row(gates, c, cell, h, y):
         c[j] = f[j] * c[j] + i[j] * g[j]
     for j in range(n):
         y[j] = o[j] * tanh(c[j])
-    cell[:] = c
-    h[:] = y
+    for j in range(n):      # an assignment of arrays takes 2 s to compile
+        cell[j] = c[j]
+        h[j] = y[j]
 
 
 @function(forceinline=True)
@@ -103,8 +138,9 @@ def gru_row(gates, more, kept, h, y):
         new[j] = tanh(new[j] + r[j] * more_n[j])
     for j in range(n):
         y[j] = new[j] + z[j] * (h[j] - new[j])
-    kept[:] = more_n
-    h[:] = y
+    for j in range(n):
+        kept[j] = more_n[j]
+        h[j] = y[j]
 
 
 @function(forceinline=True)
@@ -117,11 +153,12 @@ def plain_row(mode, sums, h, y):
     else:
         for j in range(h.size):
             y[j] = zero if sums[j] <= zero else sums[j]
-    h[:] = y
+    for j in range(h.size):
+        h[j] = y[j]
 
 
 @kernel(grain=GRAIN)
-def forward(gates, bias, more, packed, starts, table, mode, reverse, share, h, c, y, kept):
+def forward(gates, bias, more, packed, starts, table, mode, reverse, share, address, h, c, y, kept):
     """All steps of one layer in one direction.
 
     Args:
@@ -129,17 +166,15 @@ def forward(gates, bias, more, packed, starts, table, mode, reverse, share, h, c
         bias (G,): of a GRU, added to the state's part.
         more (rows, G): the state's part where ``packed`` is empty: a GRU's cell; for other modes it is in ``gates``.
         packed, starts: the recurrent weights (H, G) from ``strips``; empty: one step, whose sums are complete.
-        share: sequences a task.
+        share: sequences a task. address: of ``product``.
         h, c (N, H): the first states; become the last. c only of an LSTM.
         y (rows, H): the outputs. kept (rows, H): of an LSTM the cells, of a GRU the state's part of n.
 
     A step reads the weights once for every 12 sequences, and its rows of ``gates`` twice.
     """
-    steps, count, hidden = table.shape[1], h.shape[0], h.shape[1]
+    steps, count = table.shape[1], h.shape[0]
     for task in prange(-(-count // share)):
         first = task * share
-        width = SLACK * 4 // gates.itemsize
-        left, tile = np.empty(TILE_ROWS * hidden, gates.dtype), np.empty(TILE_ROWS * width, gates.dtype)
         sums = np.empty((share if mode == GRU else 0, gates.shape[1]), gates.dtype)
         for step in range(steps):
             t = steps - 1 - step if reverse else step
@@ -149,9 +184,14 @@ def forward(gates, bias, more, packed, starts, table, mode, reverse, share, h, c
             at = table[1, t] + first
             if mode == GRU:
                 for r in range(rows):
-                    sums[r] = bias if packed.size else more[at + r]
+                    start = bias if packed.size else more[at + r]
+                    for j in range(start.size):
+                        sums[r, j] = start[j]
             if packed.size:
-                add_product(h[first:], rows, packed, starts, left, tile, sums if mode == GRU else gates[at:])
+                if mode == GRU:
+                    call_product(address, h, first, rows, packed, starts, sums, 0)
+                else:
+                    call_product(address, h, first, rows, packed, starts, gates, at)
             for r in range(rows):
                 if mode == LSTM:
                     lstm_row(gates[at + r], c[first + r], kept[at + r], h[first + r], y[at + r])
@@ -181,7 +221,7 @@ def lstm_row_gradient(gates, cell, before, dh, dc, dgates):
         df[j] = dc[j] * before[j] * f[j] * (one - f[j])
     for j in range(n):
         dc[j] *= f[j]
-    dh[:] = 0
+        dh[j] = 0
 
 
 @function(forceinline=True)
@@ -198,7 +238,8 @@ def gru_row_gradient(gates, kept, before, dh, dgates, dmore):
         dr[j] = dn[j] * kept[j] * r[j] * (one - r[j])
     for j in range(n):
         dmore_n[j] = dn[j] * r[j]
-    dmore[:2 * n] = dgates[:2 * n]
+    for j in range(2 * n):
+        dmore[j] = dgates[j]
     for j in range(n):
         dh[j] *= z[j]
 
@@ -213,11 +254,12 @@ def plain_row_gradient(mode, y, dh, dsums):
     else:
         for j in range(y.size):
             dsums[j] = zero if y[j] <= zero else dh[j]
-    dh[:] = 0
+    for j in range(y.size):
+        dh[j] = 0
 
 
 @kernel(grain=GRAIN)
-def backward(gates, dy, y, kept, h0, c0, packed, starts, table, mode, reverse, share, dh, dc, dgates, dmore, before):
+def backward(gates, dy, y, kept, h0, c0, packed, starts, table, mode, reverse, share, address, dh, dc, dgates, dmore, before):
     """Gradients of ``forward``, whose arguments these are, step by step from the last to the first.
 
     Args:
@@ -230,8 +272,6 @@ def backward(gates, dy, y, kept, h0, c0, packed, starts, table, mode, reverse, s
     steps, count = table.shape[1], h0.shape[0]
     for task in prange(-(-count // share)):
         first = task * share
-        width = SLACK * 4 // gates.itemsize
-        left, tile = np.empty(TILE_ROWS * gates.shape[1], gates.dtype), np.empty(TILE_ROWS * width, gates.dtype)
         for step in range(steps):
             t = step if reverse else steps - 1 - step
             rows = min(share, table[0, t] - first)
@@ -242,9 +282,9 @@ def backward(gates, dy, y, kept, h0, c0, packed, starts, table, mode, reverse, s
             for r in range(rows):
                 row = at + r
                 source = table[1, earlier] + first + r if r < known else 0
-                before[row] = y[source] if r < known else h0[first + r]
-                target, more = dh[first + r], dy[row]
+                state, target, more = y[source] if r < known else h0[first + r], dh[first + r], dy[row]
                 for j in range(target.size):
+                    before[row, j] = state[j]
                     target[j] += more[j]
                 if mode == LSTM:
                     cell = kept[source] if r < known else c0[first + r]
@@ -254,4 +294,4 @@ def backward(gates, dy, y, kept, h0, c0, packed, starts, table, mode, reverse, s
                 else:
                     plain_row_gradient(mode, y[row], target, dgates[row])
             if packed.size:
-                add_product(dmore[at:] if mode == GRU else dgates[at:], rows, packed, starts, left, tile, dh[first:])
+                call_product(address, dmore if mode == GRU else dgates, at, rows, packed, starts, dh, first)

@@ -59,7 +59,7 @@ def layer(mode, x, sizes, state, weights, reverse):
     y, kept = np.empty((rows, hidden), dtype), np.empty((rows if gated else 0, hidden), dtype)
     inner_bias = np.zeros(gates.shape[1], dtype) if b_hh is None else np.ascontiguousarray(b_hh._a)
     K.rnn.forward(gates, inner_bias, np.empty((0, 0), dtype), *K.rnn.strips(w_hh._a.T), table, MODES.index(mode), reverse,
-                  K.rnn.sequences_a_task(sizes[0], gates), last[0], last[-1], y, kept)
+                  K.rnn.sequences_a_task(sizes[0], gates), K.rnn.product(dtype)[0], last[0], last[-1], y, kept)
     y, *last = record((y, *last), _layer_backward, inputs, (*inputs, (OUT, 0), wrap(gates), wrap(kept)), mode=mode,
                       sizes=sizes, table=table, reverse=reverse)
     return y, tuple(last)
@@ -76,8 +76,8 @@ def _layer_backward(node, gy, *last):
     dgates, dmore = np.empty_like(gates), np.empty((len(gates) if mode == "GRU" else 0, gates.shape[1]), dtype)
     before = np.empty_like(y)
     K.rnn.backward(gates, _zeros_or(gy, y.shape, dtype), y, kept, first[0], first[-1], *K.rnn.strips(w_hh), table,
-                   MODES.index(mode), node.ctx["reverse"], K.rnn.sequences_a_task(table[0, 0], gates), dstate[0], dstate[-1],
-                   dgates, dmore, before)
+                   MODES.index(mode), node.ctx["reverse"], K.rnn.sequences_a_task(table[0, 0], gates),
+                   K.rnn.product(dtype)[0], dstate[0], dstate[-1], dgates, dmore, before)
     inner = dmore if mode == "GRU" else dgates
     return _where_needed(node, (
         lambda: K.matmul.matmul(dgates, w_ih), lambda: K.matmul.matmul(dgates.T, x), lambda: K.matmul.matmul(inner.T, before),
@@ -118,7 +118,7 @@ def cell(mode, gx, gh, state):
     h, *c = [_owned(s) for s in state]
     y, kept = np.empty_like(h), np.empty(h.shape if gru or c else (0, h.shape[1]), dtype)
     K.rnn.forward(gates, np.empty(0, dtype), np.ascontiguousarray(gh._a) if gru else np.empty((0, 0), dtype), *_no_weights(dtype),
-                  _one_step(h), MODES.index(mode), False, K.rnn.sequences_a_task(len(h), gates), h, c[0] if c else h, y, kept)
+                  _one_step(h), MODES.index(mode), False, K.rnn.sequences_a_task(len(h), gates), 0, h, c[0] if c else h, y, kept)
     return record((y, *c), _cell_backward, inputs, (*inputs, (OUT, 0), wrap(gates), wrap(kept)), mode=mode)
 
 
@@ -142,6 +142,6 @@ def _cell_backward(node, gy, *last):
     dstate = [np.zeros(y.shape, dtype), *(_zeros_or(g, y.shape, dtype, copy=True) for g in last)]
     dgates, dmore = np.empty_like(gates), np.empty((len(gates) if mode == "GRU" else 0, gates.shape[1]), dtype)
     K.rnn.backward(gates, _zeros_or(gy, y.shape, dtype), y, kept, first[0], first[-1], *_no_weights(dtype), _one_step(y),
-                   MODES.index(mode), False, K.rnn.sequences_a_task(len(y), gates), dstate[0], dstate[-1], dgates, dmore,
+                   MODES.index(mode), False, K.rnn.sequences_a_task(len(y), gates), 0, dstate[0], dstate[-1], dgates, dmore,
                    np.empty_like(y))
     return _where_needed(node, (lambda: dgates, lambda: dmore if mode == "GRU" else dgates, *(lambda d=d: d for d in dstate)))
