@@ -287,10 +287,15 @@ def _unpickler(module):
     return Unpickler
 
 
+def _is_script(reader):
+    """Whether an archive is what jit.save writes, torch's or numtorch's, and no checkpoint."""
+    return "constants.pkl" in reader or "graph.json" in reader
+
+
 def _load_archive(file, f, restore, unpickler, weights_only, mmap, map_location):
     start = file.tell()
     reader = Reader(file)
-    if "constants.pkl" in reader:
+    if _is_script(reader):
         return _load_script(file, start, weights_only, map_location)
     if mmap and file is f:
         raise ValueError("f must be a file path in order to use the mmap argument")
@@ -314,11 +319,8 @@ def _load_script(file, start, weights_only, map_location):
                   "'torch.jit.load' directly to silence this warning)", UserWarning, stacklevel=5)
     if weights_only:
         raise RuntimeError("Cannot use ``weights_only=True`` with TorchScript archives passed to ``torch.load``. " + _UNSAFE)
-    try:
-        from .jit import load as load_script
-    except ImportError:
-        raise NotImplementedError("load: the file is a TorchScript archive, which numtorch does not read; save the model's "
-                                  "state_dict() with torch and load that") from None
+    from .jit import load as load_script
+
     file.seek(start)
     return load_script(file, map_location=map_location)
 
@@ -382,7 +384,7 @@ def _unsafe_in(file):
         raise ValueError("get_unsafe_globals_in_checkpoint is not supported for files of torch before 1.6; expected a ZIP file "
                          "that torch.save wrote")
     reader = Reader(file)
-    if "constants.pkl" in reader:
+    if _is_script(reader):
         raise ValueError("Expected input to be a checkpoint returned by torch.save but got a torchscript checkpoint")
     allowed = safe._of_user()
     return [name for name in sorted(names.named_in(reader.read("data.pkl"))) if name not in allowed and not safe.is_allowed(name)]
