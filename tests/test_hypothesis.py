@@ -476,6 +476,10 @@ def test_gradients_through_chains_of_views(chain):
     unique = len(np.unique(places)) == places.size > 0
     base = x * 1
     view = follow(steps, base, 1)
+    if view.grad_fn is not None and view._made == "many":       # torch refuses to write what split gave
+        with pytest.raises(RuntimeError, match="multiple views"):
+            view.mul_(3)
+        return
     if not unique or view.untyped_storage().data_ptr() != base.untyped_storage().data_ptr():
         return
     view.mul_(3)

@@ -258,6 +258,8 @@ class Mesh:
         Raises:
             DistBackendError: a process has ended or is late, or its ``text`` is another one; all others are told.
         """
+        if self.error is not None:      # though all signals may have come before it, for instance before a fork
+            raise DistBackendError(self.error)
         step = 1
         while step < self.size:
             to, source = (self.rank + step) % self.size, (self.rank - step) % self.size
