@@ -43,18 +43,7 @@ STEPS = {"RNN_TANH": rnn_tanh_step, "RNN_RELU": rnn_relu_step, "GRU": gru_step, 
 # ---- one layer in one direction ----------------------------------------------------------------------------------------
 
 def layer_by_steps(mode, x, sizes, state, weights, reverse):
-    """All steps of one layer.
-
-    Args:
-        x (Tensor): (rows, I), the rows of step 0, then those of step 1, and so on.
-        sizes (list of ints): how many rows each step has; never more than the step before.
-        state: tuple of (N, H), the first state of each sequence.
-        weights: (w_ih, w_hh, b_ih, b_hh, w_hr), of which the last three may be None.
-        reverse (bool): from the last step to the first.
-
-    Returns:
-        The outputs (rows, H), and the last state of each sequence.
-    """
+    """All steps of one layer in one direction: what ``rnn.layer`` documents, an LSTM's projection w_hr included."""
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
     step, gx = STEPS[mode], linear(x, w_ih, b_ih).split(sizes)
     outputs, ended = [None] * len(sizes), []
