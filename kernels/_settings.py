@@ -9,7 +9,6 @@
 | TORCH_HOME          | folder whose hub/ keeps downloaded weights, as torch | $XDG_CACHE_HOME/torch    |
 | XDG_CACHE_HOME      | folder of all programs' caches                       | ~/.cache                 |
 | GITHUB_TOKEN        | shown to GitHub's API by hub.load                    | none                     |
-
 | MASTER_ADDR         | host of rank 0, for distributed's env://             | none                     |
 | MASTER_PORT         | its port                                             | none                     |
 | RANK, WORLD_SIZE    | number of a process among those of a program         | none                     |
