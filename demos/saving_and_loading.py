@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 import numtorch as torch
 from numtorch import nn
-from numtorch.serialization import load, save
 from numtorch.utils.data import DataLoader
 from numtorch.vision.datasets import Digits
 
@@ -73,7 +72,7 @@ def train(run, loader, epochs, file, interrupt=None):
                 run.schedule.step()
                 run.losses.append(loss.item())
             run.epoch += 1
-            save(run.state_dict(), file)
+            torch.save(run.state_dict(), file)
             progress.update()
 
 
@@ -87,7 +86,7 @@ def interrupted_and_resumed(seed, steps, loader, epochs, file, device):
         lost = run.losses
     torch.manual_seed(seed + 1)     # another process would not be in the same random state, nor have the same weights
     resumed = Run(steps, device)
-    resumed.load_state_dict(load(file, map_location=device))
+    resumed.load_state_dict(torch.load(file, map_location=device))
     train(resumed, loader, epochs, file)
     return lost, resumed
 
@@ -96,24 +95,24 @@ def look_at_files(folder, net):
     """Prints what else a file keeps, and what it refuses."""
     shared, whole, image = folder / "shared.pt", folder / "whole.pt", torch.rand(1, 1, 8, 8)
     table = torch.zeros(1000, 100)
-    save({"table": table, "row": table[7]}, shared)
-    loaded = load(shared)
+    torch.save({"table": table, "row": table[7]}, shared)
+    loaded = torch.load(shared)
     loaded["row"] += 1      # and so are the table's own numbers
     print(f"a table of {table.nbytes:,} bytes and its row took {shared.stat().st_size:,} bytes; adding 1 to the loaded row made "
           f"the table's sum {loaded['table'].sum().item():.0f}")
 
     net = net.cpu().eval()
-    save(net, whole)
+    torch.save(net, whole)
     try:
-        load(whole)
+        torch.load(whole)
     except pickle.UnpicklingError:
-        copy = load(whole, weights_only=False)
+        copy = torch.load(whole, weights_only=False)
         same = torch.equal(copy(image), net(image))
         print(f"a whole {type(copy).__name__} is loaded with weights_only=False alone; same scores: {same}")
 
     before = whole.read_bytes()
     try:
-        save({"net": net, "numbers": (i for i in range(3))}, whole)     # a generator cannot be saved
+        torch.save({"net": net, "numbers": (i for i in range(3))}, whole)     # a generator cannot be saved
     except TypeError as error:
         left = ", ".join(sorted(file.name for file in folder.iterdir()))
         print(f"a save that fails ({error}) leaves the old file: {whole.read_bytes() == before}; files: {left}")

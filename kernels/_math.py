@@ -12,7 +12,6 @@ import cmath
 import math
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
@@ -23,37 +22,18 @@ LOG2E, LN2_HIGH, LN2_LOW = F(1.44269504088896341), F(0.693359375), F(-2.12194440
 ROUND, ROUND_BITS = F(12582912.0), np.int32(0x4B400000)     # 1.5 * 2^23: adding it rounds, its low bits hold the integer
 
 
-@intrinsic
-def bits(typing, x):
-    """The bits of a float32 as int32."""
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.IntType(32))
-    return types.int32(types.float32), codegen
+def _reinterpret(source, target):
+    """An intrinsic: the number of type ``target`` with the bits of one of type ``source``."""
+    @intrinsic
+    def same_bits(typing, x):
+        def codegen(context, builder, signature, args):
+            return builder.bitcast(args[0], context.get_value_type(target))
+        return target(source), codegen
+    return same_bits
 
 
-@intrinsic
-def from_bits(typing, i):
-    """The float32 of the bits of an int32."""
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.FloatType())
-    return types.float32(types.int32), codegen
-
-
-@intrinsic
-def wide_bits(typing, x):
-    """The bits of a float64 as int64."""
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.IntType(64))
-    return types.int64(types.float64), codegen
-
-
-@intrinsic
-def from_wide_bits(typing, i):
-    """The float64 of the bits of an int64."""
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.DoubleType())
-    return types.float64(types.int64), codegen
-
+bits, from_bits = _reinterpret(types.float32, types.int32), _reinterpret(types.int32, types.float32)
+wide_bits, from_wide_bits = _reinterpret(types.float64, types.int64), _reinterpret(types.int64, types.float64)
 
 # two polynomials in one loop are past LLVM's own limit for inlining, and a call keeps the loop from vectorising
 _INLINED = {"forceinline": True, "fastmath": CONTRACT, "error_model": "numpy"}

@@ -15,7 +15,7 @@ from .op import INPLACE, OPS, name_publicly
 from .random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from .shape import Size
 from .shape import broadcast_shapes as _broadcast_shapes
-from .shim import install_as_torch
+from .shim import install_as_torch, no_attribute
 from .storage import Storage
 from .tensor import Tensor, channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, strided
 from .version import __version__
@@ -46,11 +46,7 @@ def __getattr__(name):
         return import_module("." + name, __name__)
     if name in _FUNCTIONS:
         return globals().setdefault(name, getattr(import_module("." + _FUNCTIONS[name], __name__), name))
-    from .shim import suggestion
-
-    near = suggestion(name, __dir__())
-    raise AttributeError(f"module 'numtorch' has no attribute {name!r}: numtorch does not have it yet"
-                         + (f"; the nearest that it has is {near!r}" if near else ""))
+    raise no_attribute(__name__, name, __dir__())
 
 
 def __dir__():

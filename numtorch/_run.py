@@ -46,7 +46,7 @@ def _guarded(run, argv, folder):
     install_as_torch()
     sys.argv = argv
     if folder is not None:
-        sys.path[sys.path.index(sys.path[1])] = folder      # where ``python -m numtorch`` put the working directory
+        sys.path[1] = folder        # where ``python -m numtorch`` put the working directory
     try:
         run()
     except SystemExit:

@@ -80,6 +80,11 @@ def from_numpy_dtype(np_dtype):
     return found
 
 
+def own_numpy_dtype(np_dtype):
+    """NumPy's dtype as the object that tensors here have: a pickled one is a copy, and operations compare by ``is``."""
+    return from_numpy_dtype(np_dtype)._np
+
+
 # ---- defaults ----------------------------------------------------------------------------------------------------------
 
 _default = float32

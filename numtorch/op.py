@@ -76,6 +76,11 @@ def grad_name(name):
     return name_it
 
 
+def also_named(name, backward):
+    """``backward`` as another function, for an operation whose node torch calls ``name``."""
+    return grad_name(name)(lambda node, g: backward(node, g))
+
+
 # ---- the tape ----------------------------------------------------------------------------------------------------------
 
 def needs_grad(*tensors):

@@ -38,19 +38,22 @@ class _Missing:
         if not name.startswith("numtorch."):
             return None
         parent, _, last = name.rpartition(".")
-        near = suggestion(last, dir(sys.modules[parent]))
         theirs = next(t + name[len(own):] for t, own in reversed(_ALIASES.items()) if name.startswith(own + "."))
         # a name other than the one asked for: importlib would drop an error that bears it, and with it the words
-        raise ModuleNotFoundError(f"numtorch does not have {theirs!r} yet"
-                                  + (f"; the nearest that it has is {near!r}" if near else ""), name=theirs)
+        near = _nearest(last, dir(sys.modules[parent]))
+        raise ModuleNotFoundError(f"numtorch does not have {theirs!r} yet" + near, name=theirs)
 
 
-def suggestion(name, names):
-    """The one of ``names`` that is spelled most like ``name``, or None."""
+def no_attribute(module, name, names):
+    """The AttributeError of a name that a module does not have yet, with the one of ``names`` that is spelled most like it."""
+    return AttributeError(f"module {module!r} has no attribute {name!r}: numtorch does not have it yet" + _nearest(name, names))
+
+
+def _nearest(name, names):
     import difflib
 
     found = difflib.get_close_matches(name, [n for n in names if not n.startswith("_")], 1)
-    return found[0] if found else None
+    return f"; the nearest that it has is {found[0]!r}" if found else ""
 
 
 def install_as_torch():

@@ -465,7 +465,7 @@ _bfloat16 = dtypes.bfloat16._np.type
 
 
 def _rebuild(cls, array, requires_grad, user):
-    dtype = dtypes.from_numpy_dtype(array.dtype)._np    # a pickled array brings its own, and operations compare by ``is``
+    dtype = dtypes.own_numpy_dtype(array.dtype)
     found = new(cls)
     found._a, found._rg = array if array.dtype is dtype else array.view(dtype), requires_grad
     found.__dict__.update(user)

@@ -195,8 +195,6 @@ def test_idx_files_that_are_none(tmp_path):
 
 def test_mnist_of_old(tmp_path):
     """Files that torchvision before 0.9 wrote, two tensors in torch's format, are read."""
-    if not hasattr(numtorch, "save"):
-        pytest.skip("numtorch.save is not there yet")
     processed = tmp_path / "MNIST" / "processed"
     processed.mkdir(parents=True)
     for name, count in (("training.pt", 4), ("test.pt", 3)):

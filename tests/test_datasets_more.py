@@ -250,8 +250,6 @@ def test_image_backend():
 def test_imagenet(tmp_path, monkeypatch):
     """Archives are checked and unpacked into folders of classes, at once or not at all; classes have several names."""
     sio = pytest.importorskip("scipy.io")
-    if not hasattr(numtorch, "save"):
-        pytest.skip("numtorch.save is not there yet")
     picture = io.BytesIO()
     Image.new("RGB", (2, 2)).save(picture, "JPEG")
 

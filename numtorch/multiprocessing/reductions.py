@@ -5,7 +5,7 @@ several messages share memory, too.
 """
 from multiprocessing import reduction
 
-from .. import dtypes
+from ..dtypes import own_numpy_dtype
 from ..nn.parameter import Parameter
 from ..storage import Storage, root_of
 from ..tensor import _OWN_ATTRIBUTES, Tensor, grad_fn_of, new
@@ -38,9 +38,9 @@ def reduce_tensor(tensor):
 
 def rebuild_tensor(cls, segment, place, root_dtype, count, dtype, shape, strides, offset, requires_grad, user):
     """The tensor that ``reduce_tensor`` was given, on the same memory."""
-    root = segment.root(place, _own(root_dtype), count)
+    root = segment.root(place, own_numpy_dtype(root_dtype), count)
     found = new(cls)
-    found._a, found._rg = seen(root, _own(dtype), shape, strides, offset), requires_grad
+    found._a, found._rg = seen(root, own_numpy_dtype(dtype), shape, strides, offset), requires_grad
     found.__dict__.update(user)
     return found
 
@@ -53,12 +53,7 @@ def reduce_storage(storage):
 
 def rebuild_storage(segment, place, dtype, count):
     """A Storage on the same memory."""
-    return Storage(segment.root(place, _own(dtype), count))
-
-
-def _own(dtype):
-    """The dtype object that tensors here have: a pickled one is a copy, and operations compare by ``is``."""
-    return dtypes.from_numpy_dtype(dtype)._np
+    return Storage(segment.root(place, own_numpy_dtype(dtype), count))
 
 
 def _block(root):

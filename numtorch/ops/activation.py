@@ -1,6 +1,6 @@
 """Activation functions. Formulas are in kernels/pointwise.py; those with parameters take them as 0-dim inputs."""
 from ..dtypes import finfo
-from ..op import INPLACE, OPS, Op, explaining, grad_name, inplace_twin, op, type_name
+from ..op import INPLACE, OPS, Op, also_named, explaining, grad_name, inplace_twin, op, type_name
 from ..tensor import Tensor
 from . import pointwise
 from ._pointwise import Rule, binary, call, unary
@@ -223,9 +223,7 @@ def _celu(input, alpha=1.0):
     return call(_ELU, _celu_backward, _ELU_SAVES, (input, alpha, 1.0, 1.0 / alpha))
 
 
-@grad_name("CeluBackward0")
-def _celu_backward(node, g):
-    return elu_backward(node, g)
+_celu_backward = also_named("CeluBackward0", elu_backward)
 
 
 elu = _with_inplace(_elu, "elu")
@@ -448,7 +446,7 @@ def shrink_grad_backward(node, g):
 _SHRINK_GRAD = _real("shrink_backward", "shrink_grad")
 _SOFTSHRINK, _HARDSHRINK = _real("softshrink_check", "softshrink", True), _real("hardshrink_cpu", "hardshrink", True)
 softshrink_backward, hardshrink_backward = (
-    grad_name(name)(lambda node, g: shrink_backward(node, g)) for name in ("SoftshrinkBackward0", "HardshrinkBackward0"))
+    also_named(name, shrink_backward) for name in ("SoftshrinkBackward0", "HardshrinkBackward0"))
 
 
 @op(namespace=_IN_NN)

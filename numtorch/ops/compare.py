@@ -1,6 +1,6 @@
 """Comparisons, logic, extremes, and operations of several inputs, element by element."""
 from .. import dtypes
-from ..op import grad_name, needs_grad, op, record
+from ..op import also_named, needs_grad, op, record
 from ..tensor import Tensor, wrap
 from ._pointwise import Rule, binary, call, unary
 from .pointwise import OUT, X, Y, _doc, _two, add, div, mul, neg, sign, sub
@@ -114,16 +114,6 @@ def _rule(name, formula):
 _CLAMP, _CLAMP_MIN, _CLAMP_MAX = (_rule("clamp", f) for f in ("clamp", "clamp_min", "clamp_max"))
 
 
-def _also_named(name):
-    """clamp's backward under the name that torch gives it where limits are numbers, or for another function."""
-    return grad_name(name)(lambda node, g: clamp_backward(node, g))
-
-
-_clamp_backward_1 = _also_named("ClampBackward1")
-_clamp_min_backward, _clamp_min_backward_1 = _also_named("ClampMinBackward0"), _also_named("ClampMinBackward1")
-_clamp_max_backward, _clamp_max_backward_1 = _also_named("ClampMaxBackward0"), _also_named("ClampMaxBackward1")
-
-
 def clamp_backward(node, g):
     """Passes within the limits; a limit that was taken gets the rest."""
     x, low, high = node.saved_tensors
@@ -142,6 +132,12 @@ def clamp_backward(node, g):
             found.append(mul(g, bad.to(g.dtype)) if node.edges[i] is not None else None)
             i += 1
     return tuple(found)
+
+
+# torch's names where the limits are numbers (clamp), and of clamp_min and clamp_max for numbers and for tensors
+_clamp_backward_1, _clamp_min_backward, _clamp_min_backward_1, _clamp_max_backward, _clamp_max_backward_1 = (
+    also_named(name, clamp_backward) for name in ("ClampBackward1", "ClampMinBackward0", "ClampMinBackward1", "ClampMaxBackward0",
+                                                  "ClampMaxBackward1"))
 
 
 @op(method=True, inplace=True, out=True, aliases=("clip",))

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import kernels as K
 from .. import shape as shapes
-from ..op import grad_name, op, record, type_name
+from ..op import also_named, grad_name, op, record, type_name
 from ..tensor import Tensor
 from . import pointwise
 from .view import reshape, squeeze, unsqueeze
@@ -446,26 +446,8 @@ def _column_sum_backward(node, g):
     return g.expand(node.ctx["rows"], *g._a.shape)
 
 
-@grad_name("AddmmBackward0")
-def _linear_addmm_backward(node, g):
-    return linear_backward(node, g)
-
-
-@grad_name("MmBackward0")
-def _linear_mm_backward(node, g):
-    return linear_backward(node, g)
-
-
-@grad_name("ViewBackward0")
-def _linear_view_backward(node, g):
-    return linear_backward(node, g)
-
-
-@grad_name("UnsafeViewBackward0")
-def _linear_unsafe_view_backward(node, g):
-    return linear_backward(node, g)
-
-
-@grad_name("SqueezeBackward4")
-def _linear_squeeze_backward(node, g):
-    return linear_backward(node, g)
+_linear_addmm_backward = also_named("AddmmBackward0", linear_backward)
+_linear_mm_backward = also_named("MmBackward0", linear_backward)
+_linear_view_backward = also_named("ViewBackward0", linear_backward)
+_linear_unsafe_view_backward = also_named("UnsafeViewBackward0", linear_backward)
+_linear_squeeze_backward = also_named("SqueezeBackward4", linear_backward)

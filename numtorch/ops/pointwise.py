@@ -1,6 +1,6 @@
 """Element-wise operations: arithmetic, comparisons, mathematics. Formulas are in kernels/pointwise.py."""
 from .. import dtypes
-from ..op import grad_name, op
+from ..op import also_named, grad_name, op
 from ..tensor import Tensor
 from ._pointwise import Rule, binary, call, unary
 
@@ -311,9 +311,7 @@ def _pow_backward(node, g):
     return gx, gy
 
 
-@grad_name("PowBackward2")
-def _number_pow_backward(node, g):
-    return _pow_backward(node, g)
+_number_pow_backward = also_named("PowBackward2", _pow_backward)
 
 
 @op(method=True, inplace=True, out=True)

@@ -52,7 +52,7 @@ class _Fused:
             total = reduce_array("sum", losses, tuple(range(losses.ndim))) if losses.size and losses.ndim else losses.sum()
             if reduction == "mean":
                 scale = 1.0 / losses.size if losses.size else float("nan")
-                total = total * dtype.type(scale) if losses.size < 1 << 24 else total / losses.size
+                total = total / losses.size if losses.size else scale
             losses = np.asarray(total, dtype)
         return record(losses, self.node_backward, (input, target), (input, target), parameters=parameters, arrays=arrays[2:],
                       weight=weight, scale=scale, shape=shape, reduction=reduction)

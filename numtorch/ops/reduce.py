@@ -6,7 +6,7 @@ import numpy as np
 from .. import dtypes
 from .. import kernels as K
 from .. import shape as shapes
-from ..op import OUT, grad_name, op, record, type_name
+from ..op import OUT, also_named, grad_name, op, record, type_name
 from ..return_types import return_type
 from ..tensor import Tensor, wrap
 from .convert import to_dtype
@@ -236,9 +236,7 @@ def prod_backward(node, g):
     return g * _products_of_others(x, dims)
 
 
-@grad_name("ProdBackward1")
-def _prod_dim_backward(node, g):
-    return prod_backward(node, g)
+_prod_dim_backward = also_named("ProdBackward1", prod_backward)
 
 
 def _products_of_others(x, dims):

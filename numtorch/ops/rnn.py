@@ -30,6 +30,57 @@ def _zeros_or(g, shape, dtype, copy=False):
     return _owned(g) if copy else np.ascontiguousarray(g._a)
 
 
+# ---- the kernels on arrays -----------------------------------------------------------------------------------------------
+
+def _run(mode, gates, state, table, weights, reverse=False, bias=None, more=None):
+    """All steps: (outputs, last states, what backward needs); ``gates`` becomes the gates' values.
+
+    Args:
+        weights: the recurrent ones and their row starts, as ``strips`` packs them; _no_weights for one step of complete sums.
+        bias, more: of a GRU, what is added to the state's part of the sums, and that part where there are no weights.
+    """
+    dtype, last = gates.dtype, [_owned(s) for s in state]
+    hidden = last[0].shape[1]
+    y, kept = np.empty((len(gates), hidden), dtype), np.empty((len(gates) if mode in ("GRU", "LSTM") else 0, hidden), dtype)
+    bias = np.zeros(gates.shape[1], dtype) if bias is None else bias
+    more = np.empty((0, 0), dtype) if more is None else more
+    K.rnn.forward(gates, bias, more, *weights, table, MODES.index(mode), reverse, K.rnn.sequences_a_task(table[0, 0], gates),
+                  _product(weights), last[0], last[-1], y, kept)
+    return y, last, kept
+
+
+def _run_back(mode, gy, dstate, y, gates, kept, state, table, weights, reverse=False):
+    """Gradients of the input's and of the state's part of the sums, and the states that the steps began with.
+
+    ``dstate``, the gradients of the last states, become those of the first; the other arguments are as those of ``_run``.
+    """
+    first, dgates, before = [np.ascontiguousarray(s._a) for s in state], np.empty_like(gates), np.empty_like(y)
+    dmore = np.empty((len(gates) if mode == "GRU" else 0, gates.shape[1]), gates.dtype)
+    K.rnn.backward(gates, _zeros_or(gy, y.shape, gates.dtype), y, kept, first[0], first[-1], *weights, table, MODES.index(mode),
+                   reverse, K.rnn.sequences_a_task(table[0, 0], gates), _product(weights), dstate[0], dstate[-1], dgates, dmore,
+                   before)
+    return dgates, dmore if mode == "GRU" else dgates, before
+
+
+def _product(weights):
+    """The address of the product with packed weights; 0 where there are none."""
+    packed, _ = weights
+    return K.rnn.product(packed.dtype)[0] if packed.size else 0
+
+
+def _no_weights(dtype):
+    return np.empty(0, dtype), np.empty(0, np.int64)
+
+
+def _one_step(gates):
+    return np.array([[len(gates)], [0]])
+
+
+def _where_needed(node, makers):
+    """The gradients that are wanted, each made by a function of no arguments."""
+    return tuple([wrap(make()) if needed else None for make, needed in zip(makers, node.needs)])
+
+
 # ---- a layer -----------------------------------------------------------------------------------------------------------
 
 def layer(mode, x, sizes, state, weights, reverse):
@@ -50,16 +101,11 @@ def layer(mode, x, sizes, state, weights, reverse):
     inputs = (x, w_ih, w_hh, b_ih, b_hh, *state)
     if w_hr is not None or not _fused(inputs):
         return layer_by_steps(mode, x, sizes, state, weights, reverse)
-    dtype, hidden, gated = x._a.dtype, w_hh._a.shape[1], mode in ("GRU", "LSTM")
     bias = None if b_ih is None else b_ih._a if mode == "GRU" else b_ih._a + b_hh._a
     gates = K.matmul.matmul(x._a, w_ih._a.T, bias)
-    rows = len(gates)
     table = np.array([sizes, np.cumsum([0, *sizes[:-1]])])
-    last = [_owned(s) for s in state]
-    y, kept = np.empty((rows, hidden), dtype), np.empty((rows if gated else 0, hidden), dtype)
-    inner_bias = np.zeros(gates.shape[1], dtype) if b_hh is None else np.ascontiguousarray(b_hh._a)
-    K.rnn.forward(gates, inner_bias, np.empty((0, 0), dtype), *K.rnn.strips(w_hh._a.T), table, MODES.index(mode), reverse,
-                  K.rnn.sequences_a_task(sizes[0], gates), K.rnn.product(dtype)[0], last[0], last[-1], y, kept)
+    y, last, kept = _run(mode, gates, state, table, K.rnn.strips(w_hh._a.T), reverse,
+                         None if b_hh is None else np.ascontiguousarray(b_hh._a))
     y, *last = record((y, *last), _layer_backward, inputs, (*inputs, (OUT, 0), wrap(gates), wrap(kept)), mode=mode,
                       sizes=sizes, table=table, reverse=reverse)
     return y, tuple(last)
@@ -69,24 +115,15 @@ def _layer_backward(node, gy, *last):
     """Gradients of a layer: the kernel's of the sums, from which those of weights and inputs are one matrix product each."""
     if grad_mode.enabled:
         return _recorded_backward(node, gy, *last)
-    x, w_ih, w_hh, b_ih, b_hh, *state, y, gates, kept = (None if t is None else t._a for t in node.saved_tensors)
-    mode, table, dtype = node.ctx["mode"], node.ctx["table"], gates.dtype
-    dstate = [_zeros_or(g, s.shape, dtype, copy=True) for g, s in zip(last, state)]
-    first = [np.ascontiguousarray(s) for s in state]
-    dgates, dmore = np.empty_like(gates), np.empty((len(gates) if mode == "GRU" else 0, gates.shape[1]), dtype)
-    before = np.empty_like(y)
-    K.rnn.backward(gates, _zeros_or(gy, y.shape, dtype), y, kept, first[0], first[-1], *K.rnn.strips(w_hh), table,
-                   MODES.index(mode), node.ctx["reverse"], K.rnn.sequences_a_task(table[0, 0], gates),
-                   K.rnn.product(dtype)[0], dstate[0], dstate[-1], dgates, dmore, before)
-    inner = dmore if mode == "GRU" else dgates
+    x, w_ih, w_hh, _, _, *state, y, gates, kept = node.saved_tensors
+    ctx, dtype = node.ctx, gates._a.dtype
+    dstate = [_zeros_or(g, s._a.shape, dtype, copy=True) for g, s in zip(last, state)]
+    dgates, dmore, before = _run_back(ctx["mode"], gy, dstate, y._a, gates._a, kept._a, state, ctx["table"],
+                                      K.rnn.strips(w_hh._a), ctx["reverse"])
     return _where_needed(node, (
-        lambda: K.matmul.matmul(dgates, w_ih), lambda: K.matmul.matmul(dgates.T, x), lambda: K.matmul.matmul(inner.T, before),
-        lambda: np.add.reduce(dgates, 0), lambda: np.add.reduce(inner, 0), *(lambda d=d: d for d in dstate)))
-
-
-def _where_needed(node, makers):
-    """The gradients that are wanted, each made by a function of no arguments."""
-    return tuple([wrap(make()) if needed else None for make, needed in zip(makers, node.needs)])
+        lambda: K.matmul.matmul(dgates, w_ih._a), lambda: K.matmul.matmul(dgates.T, x._a),
+        lambda: K.matmul.matmul(dmore.T, before), lambda: np.add.reduce(dgates, 0), lambda: np.add.reduce(dmore, 0),
+        *(lambda d=d: d for d in dstate)))
 
 
 def _recorded_backward(node, *given):
@@ -113,21 +150,9 @@ def cell(mode, gx, gh, state):
     inputs = (gx, gh, *state)
     if not _fused(inputs):
         return STEPS[mode](gx, gh, state)
-    dtype, gru = gx._a.dtype, mode == "GRU"
-    gates = _owned(gx) if gru else np.ascontiguousarray(gx._a + gh._a)
-    h, *c = [_owned(s) for s in state]
-    y, kept = np.empty_like(h), np.empty(h.shape if gru or c else (0, h.shape[1]), dtype)
-    K.rnn.forward(gates, np.empty(0, dtype), np.ascontiguousarray(gh._a) if gru else np.empty((0, 0), dtype), *_no_weights(dtype),
-                  _one_step(h), MODES.index(mode), False, K.rnn.sequences_a_task(len(h), gates), 0, h, c[0] if c else h, y, kept)
+    gates, more = (_owned(gx), np.ascontiguousarray(gh._a)) if mode == "GRU" else (np.ascontiguousarray(gx._a + gh._a), None)
+    y, (_, *c), kept = _run(mode, gates, state, _one_step(gates), _no_weights(gates.dtype), more=more)
     return record((y, *c), _cell_backward, inputs, (*inputs, (OUT, 0), wrap(gates), wrap(kept)), mode=mode)
-
-
-def _no_weights(dtype):
-    return np.empty(0, dtype), np.empty(0, np.int64)
-
-
-def _one_step(h):
-    return np.array([[len(h)], [0]])
 
 
 def _cell_backward(node, gy, *last):
@@ -136,12 +161,8 @@ def _cell_backward(node, gy, *last):
         inputs = node.saved_tensors[:len(node.edges)]
         found = STEPS[node.ctx["mode"]](*inputs[:2], inputs[2:])
         return gradients(found, inputs, (gy, *last), node.needs, create_graph=True)
-    _, _, *state, y, gates, kept = (t._a for t in node.saved_tensors)
-    mode, dtype = node.ctx["mode"], gates.dtype
-    first = [np.ascontiguousarray(s) for s in state]
-    dstate = [np.zeros(y.shape, dtype), *(_zeros_or(g, y.shape, dtype, copy=True) for g in last)]
-    dgates, dmore = np.empty_like(gates), np.empty((len(gates) if mode == "GRU" else 0, gates.shape[1]), dtype)
-    K.rnn.backward(gates, _zeros_or(gy, y.shape, dtype), y, kept, first[0], first[-1], *_no_weights(dtype), _one_step(y),
-                   MODES.index(mode), False, K.rnn.sequences_a_task(len(y), gates), 0, dstate[0], dstate[-1], dgates, dmore,
-                   np.empty_like(y))
-    return _where_needed(node, (lambda: dgates, lambda: dmore if mode == "GRU" else dgates, *(lambda d=d: d for d in dstate)))
+    _, _, *state, y, gates, kept = node.saved_tensors
+    y, gates, kept = y._a, gates._a, kept._a
+    dstate = [_zeros_or(g, y.shape, y.dtype, copy=True) for g in (None, *last)]
+    dgates, dmore, _ = _run_back(node.ctx["mode"], gy, dstate, y, gates, kept, state, _one_step(gates), _no_weights(y.dtype))
+    return _where_needed(node, (lambda: dgates, lambda: dmore, *(lambda d=d: d for d in dstate)))

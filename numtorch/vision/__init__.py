@@ -35,11 +35,9 @@ def _modules():
 def __getattr__(name):
     if name in _modules():
         return import_module("." + name, __name__)
-    from ..shim import suggestion
+    from ..shim import no_attribute
 
-    near = suggestion(name, __dir__())
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}: numtorch does not have it yet"
-                         + (f"; the nearest that it has is {near!r}" if near else ""))
+    raise no_attribute(__name__, name, __dir__())
 
 
 def __dir__():

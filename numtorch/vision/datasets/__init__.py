@@ -25,11 +25,9 @@ def __getattr__(name):
         return import_module("." + name, __name__)
     if name in _HOME:
         return getattr(import_module("." + _HOME[name], __name__), name)
-    from ...shim import suggestion
+    from ...shim import no_attribute
 
-    near = suggestion(name, __all__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}: numtorch does not have it yet"
-                         + (f"; the nearest that it has is {near!r}" if near else "")
+    raise AttributeError(str(no_attribute(__name__, name, __all__))
                          + ("; DatasetFolder and VisionDataset are there to build it on" if name[:1].isupper() else ""))
 
 

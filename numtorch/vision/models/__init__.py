@@ -17,8 +17,6 @@ from .vgg import *  # noqa: F403
 def __getattr__(name):
     if name.startswith("__"):
         raise AttributeError(name)
-    from ...shim import suggestion
+    from ...shim import no_attribute
 
-    near = suggestion(name, list(globals()))
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}: numtorch does not have it yet"
-                         + (f"; the nearest that it has is {near!r}" if near else ""))
+    raise no_attribute(__name__, name, list(globals()))

@@ -146,6 +146,16 @@ def _make_divisible(v, divisor, min_value=None):
     return nearest + divisor if nearest < 0.9 * v else nearest
 
 
+def truncated_normal_weights(model, std):
+    """Draws the weights of the Inception networks; a layer may have its own deviation, ``stddev``."""
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.trunc_normal_(module.weight, mean=0.0, std=float(getattr(module, "stddev", std)), a=-2, b=2)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
 class IntermediateLayerGetter(nn.ModuleDict):
     """The first layers of a model, up to the last one that is asked for, and the results of those that are.
 

@@ -6,7 +6,7 @@ from ... import cat, flatten, nn
 from ...nn import functional as F
 from ._api import WeightsEnum
 from ._meta import CLASSIFICATION, imagenet
-from ._utils import load_weights, model_function, with_classes
+from ._utils import load_weights, model_function, truncated_normal_weights, with_classes
 
 __all__ = ["GoogLeNet", "GoogLeNetOutputs", "_GoogLeNetOutputs", "GoogLeNet_Weights", "googlenet"]
 
@@ -128,12 +128,7 @@ class GoogLeNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(1024, num_classes)
         if init_weights is None or init_weights:
-            for module in self.modules():
-                if isinstance(module, (nn.Conv2d, nn.Linear)):
-                    nn.init.trunc_normal_(module.weight, mean=0.0, std=0.01, a=-2, b=2)
-                elif isinstance(module, nn.BatchNorm2d):
-                    nn.init.ones_(module.weight)
-                    nn.init.zeros_(module.bias)
+            truncated_normal_weights(self, 0.01)
 
     def forward(self, x):
         if self.transform_input:

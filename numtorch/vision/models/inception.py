@@ -5,7 +5,7 @@ from ... import cat, flatten, nn
 from ...nn import functional as F
 from ._api import WeightsEnum
 from ._meta import CLASSIFICATION, imagenet
-from ._utils import model_function
+from ._utils import model_function, truncated_normal_weights
 from .googlenet import BasicConv2d, from_weights, rescaled, warn_of_slow_start
 
 __all__ = ["Inception3", "InceptionOutputs", "_InceptionOutputs", "Inception_V3_Weights", "inception_v3"]
@@ -188,12 +188,7 @@ class Inception3(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(2048, num_classes)
         if init_weights is None or init_weights:
-            for module in self.modules():
-                if isinstance(module, (nn.Conv2d, nn.Linear)):
-                    nn.init.trunc_normal_(module.weight, mean=0.0, std=float(getattr(module, "stddev", 0.1)), a=-2, b=2)
-                elif isinstance(module, nn.BatchNorm2d):
-                    nn.init.ones_(module.weight)
-                    nn.init.zeros_(module.bias)
+            truncated_normal_weights(self, 0.1)
 
     def forward(self, x):
         if self.transform_input:

@@ -1,5 +1,6 @@
 """Checks of arguments that several transforms share; the words are torchvision's."""
 import numbers
+import warnings
 from collections.abc import Sequence
 
 MODES = ("constant", "edge", "reflect", "symmetric")
@@ -54,6 +55,16 @@ def must_not_be_negative(name, value):
     """ValueError for a negative number."""
     if value < 0:
         raise ValueError(f"{name} ({value}) is not non-negative.")
+
+
+def check_scale_and_ratio(scale, ratio):
+    """TypeError unless both are sequences; a warning, at the line that makes the transform, for a range that is turned round."""
+    if not isinstance(scale, Sequence):
+        raise TypeError("Scale should be a sequence")
+    if not isinstance(ratio, Sequence):
+        raise TypeError("Ratio should be a sequence")
+    if scale[0] > scale[1] or ratio[0] > ratio[1]:
+        warnings.warn("Scale and ratio should be of kind (min, max)", stacklevel=3)
 
 
 def check_border(padding, fill, padding_mode, sequences):

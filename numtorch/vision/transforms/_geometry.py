@@ -1,12 +1,11 @@
 """Transforms that move pixels: sizes, parts, flips, turns, other views."""
-import warnings
 from collections.abc import Sequence
 
 from ... import concat, rand
 from ...nn import Module
 from ...tensor import Tensor
 from . import functional as F
-from ._checks import angles, filling, must_be_sequence, pair
+from ._checks import angles, check_scale_and_ratio, filling, must_be_sequence, pair
 from ._draws import WithChance, chance, integer, shapes_of_parts, uniform
 from .functional import InterpolationMode, _interpolation
 
@@ -186,12 +185,7 @@ class RandomResizedCrop(Module):
     def __init__(self, size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), interpolation=InterpolationMode.BILINEAR, antialias=True):
         super().__init__()
         self.size = pair(size)
-        if not isinstance(scale, Sequence):
-            raise TypeError("Scale should be a sequence")
-        if not isinstance(ratio, Sequence):
-            raise TypeError("Ratio should be a sequence")
-        if scale[0] > scale[1] or ratio[0] > ratio[1]:
-            warnings.warn("Scale and ratio should be of kind (min, max)", stacklevel=2)
+        check_scale_and_ratio(scale, ratio)
         self.scale, self.ratio, self.antialias = scale, ratio, antialias
         self.interpolation = _interpolation(interpolation)
 

@@ -1,13 +1,12 @@
 """Transforms that change colors and values, and leave pixels where they are."""
 import numbers
-import warnings
 from collections.abc import Sequence
 
 from ... import empty, float32, randperm, tensor
 from ...nn import Module
 from ...tensor import Tensor
 from . import functional as F
-from ._checks import pair
+from ._checks import check_scale_and_ratio, pair
 from ._draws import WithChance, chance, integer, shapes_of_parts, uniform
 
 __all__ = ["ColorJitter", "GaussianBlur", "Grayscale", "RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize",
@@ -117,12 +116,7 @@ class RandomErasing(Module):
             raise TypeError("Argument value should be either a number or str or a sequence")
         if isinstance(value, str) and value != "random":
             raise ValueError("If value is str, it should be 'random'")
-        if not isinstance(scale, Sequence):
-            raise TypeError("Scale should be a sequence")
-        if not isinstance(ratio, Sequence):
-            raise TypeError("Ratio should be a sequence")
-        if scale[0] > scale[1] or ratio[0] > ratio[1]:
-            warnings.warn("Scale and ratio should be of kind (min, max)", stacklevel=2)
+        check_scale_and_ratio(scale, ratio)
         if scale[0] < 0 or scale[1] > 1:
             raise ValueError("Scale should be between 0 and 1")
         if p < 0 or p > 1:
