@@ -729,7 +729,8 @@ def test_interrupt_leaves_no_process_behind():
             raise SystemExit(0)
         """)
     process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+                               stderr=subprocess.PIPE, text=True, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))     # a shell's background ignores it
     pids = [int(pid) for pid in process.stdout.readline().split()]
     assert len(pids) == 2
     for _ in range(3):      # Python itself swallows an interrupt that arrives within a destructor

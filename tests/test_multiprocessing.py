@@ -1,4 +1,5 @@
 """numtorch.multiprocessing: tensors that processes share, how processes fail, and that nothing of them is left behind."""
+import gc
 import os
 import re
 import signal
@@ -105,6 +106,7 @@ def test_a_module_moves_to_shared_memory():
 
 def test_small_tensors_share_files():
     """A thousand tensors cost a few descriptors; tensors that are freed give them back."""
+    gc.collect()
     before = descriptors()
     many = [numtorch.ones(10).share_memory_() for _ in range(1000)]
     assert descriptors() - before <= 4 and all(t.sum() == 10 for t in many)
@@ -351,6 +353,11 @@ PROGRAM = """
 """
 
 
+def hear_interrupts():
+    """In a child: Ctrl-C works, also where the tests run in the background of a shell, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def alive(pid):
     """True unless the process has ended (a zombie has)."""
     try:
@@ -367,7 +374,7 @@ def test_nothing_is_left_after_a_crash(tmp_path, method, how):
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
     before = set(os.listdir("/dev/shm"))
     program = subprocess.Popen([sys.executable, "program.py", method], cwd=tmp_path, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+                               stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear_interrupts)
     children = [int(program.stdout.readline().split()[1]) for _ in range(2)]
     if how == "kill -9":
         program.kill()
