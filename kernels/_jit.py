@@ -15,6 +15,8 @@ import numba
 from numba.core import event
 
 from . import _cache, _settings
+from ._device import DeviceArray
+from ._driver import OnHost
 
 # Full fastmath assumes that nan and inf do not occur. These flags keep both, and signed zeros.
 CONTRACT = {"contract"}                 # a * b + c may be one fma: pointwise formulas, where reassociation costs accuracy
@@ -182,12 +184,13 @@ def parallel_twin(fn, fastmath=CONTRACT):
 class Kernel:
     """A CPU kernel: called with arrays, outputs last, it runs the serial or the parallel twin.
 
-    The parallel twin runs when the first argument has at least ``grain`` elements (``grain=None``: never).
+    The parallel twin runs when the first argument has at least ``grain`` elements (``grain=None``: never). Where the first
+    argument is on a CUDA device, the twin that ``on_device`` named runs.
     """
 
     def __init__(self, fn, grain, fastmath):
         self.py_func, self.__name__, self.__doc__ = fn, fn.__name__, fn.__doc__
-        self.grain, self.fastmath, self._parallel = grain, fastmath, None
+        self.grain, self.fastmath, self._parallel, self._on_device = grain, fastmath, None, None
         self.serial = compile_function(fn, fastmath=fastmath)
         KERNELS[f"{fn.__module__}.{fn.__name__}"] = self
 
@@ -198,7 +201,16 @@ class Kernel:
             self._parallel = parallel_twin(self.py_func, self.fastmath)
         return self._parallel
 
+    def on_device(self, launch):
+        """Decorator: ``launch`` does this kernel's work on DeviceArrays, with the same arguments."""
+        self._on_device = launch
+        return launch
+
     def __call__(self, *args):
+        if args[0].__class__ is DeviceArray:
+            if self._on_device is None:
+                raise OnHost(self.__name__)
+            return self._on_device(*args)
         if self.grain is None or args[0].size < self.grain or not enter_parallel():
             return self.serial(*args)
         try:

@@ -58,6 +58,16 @@ from ._losses import (  # noqa: F401
 from ._math import divide, exp, expm1, log, log1p, tanh
 from ._special import digamma, erf_grad, erfinv, error_function, error_function_complement, lgamma, trigamma  # noqa: F401
 
+# ---- copies on a device ------------------------------------------------------------------------------------------------
+
+def identity(x):
+    return x
+
+
+def is_nonzero(x):
+    return x != 0
+
+
 # ---- arithmetic --------------------------------------------------------------------------------------------------------
 
 def add(x, y):

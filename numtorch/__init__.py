@@ -24,9 +24,14 @@ e, pi, tau = 2.718281828459045, 3.141592653589793, 6.283185307179586
 inf, nan, newaxis = float("inf"), float("nan"), None
 
 # imported at their first use: packages, and functions by the module that has them
-_PACKAGES = frozenset(("backends", "cuda", "distributed", "hub", "jit", "kernels", "linalg", "multiprocessing", "nn", "optim",
-                       "random", "return_types", "serialization", "special", "testing", "utils", "version", "vision"))
-_FUNCTIONS = {"load": "serialization", "save": "serialization"}
+_PACKAGES = frozenset(("amp", "backends", "cuda", "distributed", "fft", "hub", "jit", "kernels", "linalg", "multiprocessing",
+                       "nn", "optim", "random", "return_types", "serialization", "special", "testing", "utils", "version", "vision"))
+_FUNCTIONS = {"OutOfMemoryError": "cuda", "from_dlpack": "utils.dlpack", "load": "serialization", "save": "serialization",
+              **dict.fromkeys(("autocast", "autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache",
+                               "get_autocast_cpu_dtype", "get_autocast_dtype", "get_autocast_gpu_dtype",
+                               "is_autocast_cache_enabled", "is_autocast_cpu_enabled", "is_autocast_enabled",
+                               "set_autocast_cache_enabled", "set_autocast_cpu_dtype", "set_autocast_cpu_enabled",
+                               "set_autocast_dtype", "set_autocast_enabled", "set_autocast_gpu_dtype"), "amp.autocast_mode")}
 
 globals().update({d._name: d for d in ALL if d._name != "bool"}, bool=ALL[0], **ALIASES)
 globals().update({name: o.fn for name, o in OPS.items() if o.namespace == "torch"})

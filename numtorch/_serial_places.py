@@ -2,8 +2,10 @@
 import re
 from enum import Enum
 
-from ._serial_tensors import text
-from .devices import device
+from ._serial_tensors import Unread, text
+from .devices import check, device
+from .kernels import _driver
+from .kernels._device import copied_to
 from .storage import Storage
 
 MAP_SHARED, MAP_PRIVATE = 1, 2          # the module mmap has no such names on Windows
@@ -130,6 +132,20 @@ def _on_absent_device(storage, location):
         raise NotImplementedError("load: numtorch has no meta device; use map_location='cpu'")
 
 
+def _tag_of_cuda(storage):
+    return str(storage.device) if storage.device.type == "cuda" else None
+
+
+def _on_cuda(storage, location):
+    if location.partition(":")[0] != "cuda" or not _driver.available():
+        return None
+    if isinstance(storage, Unread):
+        raise NotImplementedError("load: a file in torch's format before 1.6 is read into the host's memory; use "
+                                  "map_location='cpu' and move the tensors with .to('cuda')")
+    return Storage(copied_to(storage.array, check(location).index))
+
+
+register_package(5, _tag_of_cuda, _on_cuda)
 register_package(10, lambda storage: "cpu", lambda storage, location: storage if location == "cpu" else None)
 register_package(20, lambda storage: None, _on_absent_device)
 

@@ -14,6 +14,7 @@ import numpy as np
 from . import dtypes
 from ._serial_names import STORAGES
 from .devices import device
+from .kernels._device import DeviceArray, strided_view
 from .random import Generator
 from .storage import Storage
 from .tensor import _OWN_ATTRIBUTES, Tensor, layout, memory_format, new, strided, wrap
@@ -65,7 +66,13 @@ class Memories:
     """The storages that the pickled tensors of one file need, in the order in which they came up."""
 
     def __init__(self):
-        self.found = {}
+        self.found, self.hosted = {}, {}
+
+    def on_host(self, root):
+        """The bytes of a DeviceArray that owns its memory, copied to the host once for all its views."""
+        if id(root) not in self.hosted:
+            self.hosted[id(root)] = root, _flat(root.on_host())
+        return self.hosted[id(root)][1]
 
     def of(self, root, data, dtype):
         """The Memory of ``root``, the ndarray that owns what is viewed, for views of ``dtype``; ``data``: the same, flat.
@@ -93,6 +100,8 @@ def _root(tensor):
     array = tensor._a if tensor._storage is None else tensor._storage.array
     while True:
         base = array.base
+        if type(array) is DeviceArray:
+            return array if base is None else base
         if not isinstance(base, np.ndarray):
             base = getattr(base, "base", None)          # as_strided puts an object between the view and its owner
         if not isinstance(base, np.ndarray):
@@ -116,12 +125,17 @@ def _place(tensor, memories):
     """(memory, offset, size, stride) of a tensor; of a copy, where no offset and strides say what a file can hold."""
     a, item, root = tensor._a, tensor._a.itemsize, _root(tensor)
     if all(s >= 0 for s in root.strides):
-        data, stride = _flat(root), tensor.stride()
-        offset, ragged = divmod(a.ctypes.data - data.ctypes.data, item)
+        stride, start = tensor.stride(), root.ctypes.data
+        if type(root) is DeviceArray:
+            data = memories.on_host(root)
+        else:
+            data = _flat(root)
+            start = data.ctypes.data
+        offset, ragged = divmod(a.ctypes.data - start, item)
         reach = offset + (1 + sum((n - 1) * s for n, s in zip(a.shape, stride)) if a.size else 0)
         if not ragged and offset >= 0 and reach <= data.nbytes // item and all(s >= 0 and s % item == 0 for s in a.strides):
             return memories.of(root, data, tensor.dtype), offset, a.shape, stride
-    copy = np.ascontiguousarray(a).reshape(a.shape)
+    copy = (a if type(a) is np.ndarray else a.on_host()).copy(order="C")
     return memories.of(copy, _flat(copy), tensor.dtype), 0, a.shape, tuple(s // item for s in copy.strides)
 
 
@@ -143,7 +157,8 @@ class Reducer:
             memory = value
         elif isinstance(value, Storage):
             array = value.array
-            memory = self.memories.of(array, _flat(array), dtypes._from_np.get(array.dtype, dtypes.uint8))
+            data = self.memories.on_host(array) if type(array) is DeviceArray else _flat(array)
+            memory = self.memories.of(array, data, dtypes._from_np.get(array.dtype, dtypes.uint8))
         else:
             return self.other_id and self.other_id(value)
         return ("storage", memory.kind, memory.key, self.location(Storage(memory.root)), memory.count, *self.more)
@@ -284,6 +299,8 @@ def _view(array, offset, size, stride, dtype):
         expected *= n
     if contiguous:
         return array[offset:offset + count].reshape(size)
+    if type(array) is DeviceArray:
+        return strided_view(array.view(np.uint8)[offset * item:][:item].view(dtype._np), size, strides)
     return np.ndarray(size, dtype._np, array.view(np.uint8), offset * item, strides)
 
 

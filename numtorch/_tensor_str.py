@@ -130,8 +130,11 @@ def _complex_cells(shown):
 
 def _shown(a, edge):
     """The elements of ``a`` at the ends of every dimension, without a look at the rest."""
-    kept = [np.r_[0:edge, n - edge:n] if n > 2 * edge else np.arange(n) for n in a.shape]
-    return a[np.ix_(*kept)]
+    for d, n in enumerate(a.shape):
+        if n > 2 * edge:
+            a = np.moveaxis(a, d, 0)
+            a = np.moveaxis(np.concatenate([a[:edge], a[n - edge:]]), 0, d)
+    return a
 
 
 def _layout(cells, shape, full, width, indent, edge):
@@ -156,6 +159,8 @@ def _contents(a, indent):
     """The numbers of a non-empty array, in brackets."""
     edge = _options.edgeitems
     shown = _shown(a, edge) if a.ndim and a.size > _options.threshold else a
+    if type(a) is not np.ndarray:
+        shown = shown.on_host()
     make = _complex_cells if a.dtype.kind == "c" else _real_cells
     cells, width = make(shown.reshape(-1))
     if a.ndim == 0:

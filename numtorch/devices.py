@@ -1,4 +1,7 @@
-"""The device object. CPU is built; CUDA is named, parsed and compared, and refused where a tensor is asked for on it."""
+"""The device object, and the device of tensors that name none."""
+
+
+import numpy as np
 
 
 class device:
@@ -65,9 +68,35 @@ def check(d):
     if d.type == "cpu":
         return cpu
     if d.type == "cuda":
-        raise RuntimeError("CUDA is not available: numtorch's CUDA device is not built yet; use device='cpu', or "
-                           "test torch.cuda.is_available() first")
+        return _cuda(d.index)
     raise NotImplementedError(f"numtorch has no {d.type} device; use device='cpu'")
+
+
+def _cuda(index):
+    """The CUDA device ``index`` (None: the current one); RuntimeError where it is not there."""
+    from .kernels import _driver
+
+    driver = _driver.current()
+    if index is None:
+        index = driver.device()
+    elif index >= driver.count():
+        raise RuntimeError(f"CUDA error: invalid device ordinal: cuda:{index}, and there are {driver.count()} devices")
+    return device("cuda", index)
+
+
+def of(array):
+    """The device that an array is on."""
+    return cpu if array.__class__ is np.ndarray else device("cuda", array.device)
+
+
+def prototype(d):
+    """For NumPy's ``like=``: None for the CPU, else an array on device ``d`` (checked; None: the default device)."""
+    d = check(d)
+    if d.type == "cpu":
+        return None
+    from .kernels import _device
+
+    return _device.empty((), np.dtype(bool), d.index)
 
 
 def get_default_device():

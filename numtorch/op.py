@@ -11,10 +11,11 @@ import traceback
 
 import numpy as np
 
-from . import dtypes
+from . import _on_host, dtypes
 from .autograd.function import restore_output
 from .autograd.grad_mode import mode
 from .autograd.node import OUT, new, next_number, node_class
+from .kernels._driver import OnHost
 from .tensor import Tensor, edge_of, storage_of, wrap
 
 __all__ = ["OPS", "OUT", "explaining", "grad_name", "must_be_floating", "needs_grad", "op", "record"]
@@ -43,7 +44,7 @@ def op(name=None, *, method=False, inplace=False, out=False, namespace="torch", 
         method (bool): also ``Tensor.<name>``.
         inplace (bool): also ``<name>_`` and ``Tensor.<name>_``, which write the result into the first argument.
         out (bool): add the ``out=`` keyword.
-        namespace (str): "torch", "nn.functional", "linalg" or "special": where users find it.
+        namespace (str): "torch", "nn.functional", "linalg", "fft" or "special": where users find it.
         aliases (strings): further names in the same places.
     """
     if callable(name):
@@ -56,7 +57,7 @@ def op(name=None, *, method=False, inplace=False, out=False, namespace="torch", 
             key = n if namespace == "torch" else f"{namespace}.{n}"
             OPS[key] = Op(n, explaining(own, public), namespace, method, inplace, out)
             if method:
-                setattr(Tensor, n, explaining(n, public, 1) if takes_tensors(fn) else public)
+                setattr(Tensor, n, explaining(n, public, 1))
             if inplace:
                 twin = inplace_twin(n, fn)
                 setattr(Tensor, n + "_", twin)
@@ -166,11 +167,13 @@ def saved_output(out):
 # ---- derived forms -----------------------------------------------------------------------------------------------------
 
 def _with_out(name, fn):
+    explained = explaining(name, fn)
+
     @functools.wraps(fn)
     def call(*args, out=None, **kwargs):
         if out is None:
             return fn(*args, **kwargs)
-        return write_out(name, fn, args, kwargs, out)
+        return write_out(name, explained, args, kwargs, out)
     signature = inspect.signature(fn)
     parameters = list(signature.parameters.values())
     keyword = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
@@ -199,7 +202,8 @@ def name_publicly():
 
 
 def explaining(name, fn, bound=0, like=None):
-    """``fn`` with torch's TypeError where an argument that should be a Tensor is something else.
+    """``fn`` with torch's TypeError where an argument that should be a Tensor is something else, and done in the host's memory
+    where the arguments are on a CUDA device that has no kernel for it.
 
     Args:
         bound (int): 1 for a method, whose first argument torch does not count.
@@ -209,16 +213,19 @@ def explaining(name, fn, bound=0, like=None):
     def call(*args, **kwargs):
         try:
             return fn(*args, **kwargs)
+        except OnHost as why:
+            reason = why
         except AttributeError as error:
             found = _not_a_tensor(name, inspect.signature(like or fn), args, kwargs, error, bound)
             if found is None:
                 raise
+            raise TypeError(found) from None
         except ValueError as error:     # of int() and float()
             word = _NOT_A_NUMBER.match(str(error))
             if word is None or word[1] not in (*args, *kwargs.values()):
                 raise
-            found = f"{name}(): expected a number, but got the str {word[1]!r}"
-        raise TypeError(found)
+            raise TypeError(f"{name}(): expected a number, but got the str {word[1]!r}") from None
+        return _on_host.call(name, fn, args, kwargs, reason)
     return call
 
 
@@ -288,6 +295,8 @@ def put_out(name, out, array):
 
 def inplace_twin(name, fn):
     """``name_``: runs ``fn`` and writes its result into its first argument, recorded as an in-place operation."""
+    fn = explaining(name, fn)
+
     def twin(self, *args, **kwargs):
         from .ops.inplace import assign, check_writable
 
@@ -300,7 +309,7 @@ def inplace_twin(name, fn):
         return assign(self, fn(before, *args, **kwargs), name + "_")
     twin.__name__ = twin.__qualname__ = name + "_"
     twin.__doc__ = f"In-place version of ``{name}``: writes the result into the tensor and returns it."
-    return explaining(name + "_", twin, 1, fn) if takes_tensors(fn) else twin
+    return explaining(name + "_", twin, 1, fn) if takes_tensors(inspect.unwrap(fn)) else twin
 
 
 _TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",

@@ -1,10 +1,14 @@
 """Storage: the memory that a tensor and all its views share, with the version counter that in-place writes advance."""
 import numpy as np
 
+from . import devices
+
 
 def root_of(array):
     """The array whose memory ``array`` is a view of."""
     while (base := array.base) is not None:
+        if array.__class__ is not np.ndarray:
+            return base                             # a DeviceArray, whose base is the array that made the memory
         if not isinstance(base, np.ndarray):        # a memoryview, say, which has strides too
             base = getattr(base, "base", None)      # as_strided hangs its array on an object of its own
             if not isinstance(base, np.ndarray):
@@ -40,6 +44,11 @@ class Storage:
     def is_shared(self):
         """True for memory that other processes can see; see ``Tensor.share_memory_``."""
         return getattr(self.array.base, "is_segment", False)
+
+    @property
+    def device(self):
+        """Where the memory is."""
+        return devices.of(self.array)
 
     def share_memory_(self):
         """Moves the memory, and all tensors on it, to where other processes can see it; returns the storage."""

@@ -11,6 +11,7 @@ import numpy as np
 from . import devices, dtypes
 from .autograd.grad_mode import mode
 from .autograd.node import RemovableHandle
+from .kernels._device import DeviceArray
 from .shape import Size
 from .storage import Storage
 
@@ -88,7 +89,7 @@ class Tensor:
     @property
     def device(self):
         """Where the elements are."""
-        return devices.cpu
+        return devices.of(self._a)
 
     @property
     def layout(self):
@@ -109,13 +110,14 @@ class Tensor:
         """Bytes of all elements."""
         return self._a.nbytes
 
-    is_cuda = is_sparse = is_quantized = is_meta = is_mps = is_nested = is_mkldnn = is_xpu = False
-    is_cpu = True
+    is_sparse = is_quantized = is_meta = is_mps = is_nested = is_mkldnn = is_xpu = False
+    is_cuda = property(lambda self: self._a.__class__ is DeviceArray, doc="True for a tensor on a CUDA device.")
+    is_cpu = property(lambda self: self._a.__class__ is not DeviceArray, doc="True for a tensor in the host's memory.")
     names = property(lambda self: (None,) * self._a.ndim, doc="One None a dimension: dimensions have no names.")
 
     def get_device(self):
-        """-1, the index of a CPU tensor."""
-        return -1
+        """The index of the CUDA device; -1 for a CPU tensor."""
+        return self._a.device if self._a.__class__ is DeviceArray else -1
 
     def is_floating_point(self):
         """True for float16, bfloat16, float32, float64."""
@@ -199,7 +201,7 @@ class Tensor:
 
     def tolist(self):
         """The elements as nested lists; a number for a 0-dim tensor."""
-        a = self._a
+        a = self._a if self._a.__class__ is np.ndarray else self._a.on_host()
         return (a.astype(np.float32) if a.dtype == _bfloat16 else a).tolist()
 
     def numpy(self, *, force=False):
@@ -213,6 +215,11 @@ class Tensor:
         """
         if self._rg and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if self._a.__class__ is DeviceArray:
+            if not force:
+                raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor "
+                                "to host memory first.")
+            return self.detach().cpu().numpy()
         if self._a.dtype == _bfloat16:
             raise TypeError("Got unsupported ScalarType BFloat16")
         return self._a
@@ -224,6 +231,25 @@ class Tensor:
         if copy is False:
             raise ValueError(f"a copy is needed to convert {array.dtype} to {dtype}")
         return array.astype(dtype)
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        """A DLPack capsule on the tensor's memory; see ``numtorch.utils.dlpack.to_dlpack``."""
+        from .utils.dlpack import to_dlpack
+
+        return to_dlpack(self.clone() if copy else self, stream)
+
+    def __dlpack_device__(self):
+        """DLPack's numbers of the device: its type and its index."""
+        from .utils.dlpack import device_of
+
+        return device_of(self)
+
+    @property
+    def __cuda_array_interface__(self):
+        """The attributes of a CUDA tensor by which Numba and CuPy use its memory; AttributeError for other tensors."""
+        from .utils.dlpack import cuda_array_interface
+
+        return cuda_array_interface(self)
 
     def __bool__(self):
         if self._a.size != 1:
@@ -484,6 +510,10 @@ def _copy_memory(tensor, memo):
     if copied.strides != old.strides or copied.dtype.hasobject:
         return a.copy()
     offset = a.ctypes.data - old.ctypes.data
+    if a.__class__ is DeviceArray:
+        from .kernels._device import strided_view
+
+        return strided_view(copied.reshape(-1).view(np.uint8)[offset:][:a.itemsize].view(a.dtype), a.shape, a.strides)
     flat = np.ndarray((copied.nbytes,), np.uint8, copied.reshape(-1, order="A").view(np.uint8))
     return np.ndarray(a.shape, a.dtype, flat, offset, a.strides)
 
@@ -494,7 +524,7 @@ def wrap(array):
     """A tensor on ``array``, without history."""
     t = new(Tensor)
     # arithmetic on 0-dim arrays gives NumPy scalars, and kernels read the header of an ndarray
-    t._a = array if array.__class__ is np.ndarray else np.asarray(array)
+    t._a = array if array.__class__ is np.ndarray or array.__class__ is DeviceArray else np.asarray(array)
     if mode.inference:
         t._inference = True
     return t

@@ -111,7 +111,7 @@ def weights(outputs, library):
     found = []
     for t in outputs:
         w = rng.uniform(0.5, 1.5, tuple(t.shape)) * rng.choice([-1, 1], tuple(t.shape))
-        found.append(library.from_numpy(np.asarray(w)).to(t.dtype))
+        found.append(library.from_numpy(np.asarray(w)).to(t))
     return found
 
 
@@ -235,8 +235,8 @@ def permuted(t):
 
 def sliced(t):
     """The same values with gaps between them and an offset, in every dimension."""
-    buffer = numtorch.zeros([2 * n + 1 for n in t.shape], dtype=t.dtype)
-    inside = buffer[tuple(slice(1, 2 * n + 1, 2) for n in t.shape)] if t.dim() else numtorch.zeros(3, dtype=t.dtype)[1]
+    buffer = t.new_zeros([2 * n + 1 for n in t.shape])
+    inside = buffer[tuple(slice(1, 2 * n + 1, 2) for n in t.shape)] if t.dim() else t.new_zeros(3)[1]
     inside.copy_(t)
     return inside
 

@@ -14,13 +14,13 @@ PRODUCT = KERNELS + LIBRARY
 # from the ground up; a module may import, when it is imported itself, from its own level and from those below
 LEVELS = [
     ("kernels",),
-    ("devices", "dtypes", "shape", "storage", "tensor", "return_types", "_tensor_str", "_threads", "_legacy", "version",
+    ("_matmul_precision", "_on_host", "devices", "dtypes", "shape", "storage", "tensor", "return_types", "_tensor_str", "_threads", "_legacy", "version",
      "autograd.grad_mode", "autograd.node"),
     ("op", "ops", "autograd", "random", "linalg", "special", "fft"),
     ("nn", "optim"),
-    ("cuda", "backends", "utils", "vision", "jit", "testing", "warmup", "shim", "hub", "serialization", "_serial_legacy", "_serial_names",
+    ("amp", "cuda", "backends", "utils", "vision", "jit", "testing", "warmup", "shim", "hub", "serialization", "_serial_legacy", "_serial_names",
      "_serial_places", "_serial_safe", "_serial_tensors", "_serial_zip", "multiprocessing", "distributed", "nn.parallel"),
-    ("_as_torch", "_run", "__main__"),
+    ("_as_torch", "_cuda_build", "_run", "__main__"),
 ]
 
 
@@ -58,18 +58,18 @@ def level(module):
 
 
 def test_the_kernels_know_only_numpy_and_numba():
-    """kernels/ imports the standard library, numpy, numba with its llvmlite, and itself: never numtorch."""
+    """kernels/ imports the standard library, numpy, numba with its llvmlite, NVIDIA's bindings, and itself: never numtorch."""
+    known = ("numpy", "numba", "llvmlite", "cuda")
     for path in KERNELS:
         for module in imports(path):
-            first = module.split(".")[0]
-            assert first in sys.stdlib_module_names or first in ("numpy", "numba", "llvmlite") or module.startswith(
-                "numtorch.kernels"), f"{named(path)} imports {module}"
+            assert module.split(".")[0] in (*sys.stdlib_module_names, *known) or module.startswith("numtorch.kernels"), \
+                f"{named(path)} imports {module}"
 
 
 def test_numba_is_imported_only_in_kernels():
     """The library above the kernels never names numba, so that it costs nothing before the first kernel runs."""
     for path in LIBRARY:
-        found = [m for m in imports(path) if m.split(".")[0] in ("numba", "llvmlite")]
+        found = [m for m in imports(path) if m.split(".")[0] in ("numba", "llvmlite", "cuda")]
         assert not found, f"{named(path)} imports {found}"
 
 
@@ -136,7 +136,7 @@ def test_nothing_is_half_done():
 
 def test_importing_numtorch_is_light():
     """``import numtorch`` loads neither numba nor torch nor matplotlib nor the packages that a program may not need."""
-    code = ("import sys, numtorch; heavy = 'numba llvmlite torch matplotlib scipy tqdm hypothesis PIL numtorch.nn "
+    code = ("import sys, numtorch; heavy = 'numba llvmlite cuda torch matplotlib scipy tqdm hypothesis PIL numtorch.nn "
             "numtorch.optim numtorch.utils numtorch.vision multiprocessing asyncio'.split(); "
             "print(*[m for m in heavy if m in sys.modules])")
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

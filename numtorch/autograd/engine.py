@@ -10,7 +10,9 @@ import traceback
 import warnings
 from heapq import heappop, heappush
 
+from .. import _on_host
 from .._legacy import legacy
+from ..kernels._driver import OnHost
 from ..tensor import Tensor, edge_of, wrap
 from .grad_mode import mode
 from .node import Node
@@ -238,9 +240,15 @@ def _call(node, g):
     if node.saved is None:
         return node.saved_tensors       # raises: freed
     if not mode.anomaly:
-        return node.backward_function(node, *g) if node.outs > 1 else node.backward_function(node, g)
+        try:
+            return node.backward_function(node, *g) if node.outs > 1 else node.backward_function(node, g)
+        except OnHost as why:
+            return _on_host.backward(node, g, why)
     try:
-        results = node.backward_function(node, *g) if node.outs > 1 else node.backward_function(node, g)
+        try:
+            results = node.backward_function(node, *g) if node.outs > 1 else node.backward_function(node, g)
+        except OnHost as why:
+            results = _on_host.backward(node, g, why)
     except Exception:
         _print_forward(node)
         raise

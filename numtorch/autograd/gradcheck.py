@@ -50,12 +50,17 @@ def _check_inputs(inputs):
 
 def _values(func, inputs):
     """The differentiable outputs as flat copies."""
-    return [o._a.reshape(-1).copy() for o in _differentiable(func(*inputs))]
+    return [_on_host(o).reshape(-1) for o in _differentiable(func(*inputs))]
+
+
+def _on_host(t):
+    """A copy of a tensor's elements as an ndarray."""
+    return t._a.copy() if isinstance(t._a, np.ndarray) else t._a.on_host()
 
 
 def _difference(func, inputs, x, change, eps):
     """(f(x + change) - f(x - change)) / (2 eps) for each output; x is as before afterwards."""
-    kept = x._a.copy()
+    kept = _on_host(x)
     try:
         x._a[...] = kept + change
         plus = _values(func, inputs)
@@ -98,11 +103,11 @@ def _gradient_of_part(parts, unit):
 
 def _backward(out, tensors, seed):
     """The gradients with respect to ``tensors`` as flat arrays, zeros where there is no way."""
-    found = grad(out, tensors, wrap(seed), retain_graph=True, allow_unused=True)
+    found = grad(out, tensors, wrap(seed).to(out.device), retain_graph=True, allow_unused=True)
     for g, x in zip(found, tensors):
         if g is not None and g._a.shape != x._a.shape:
             raise GradcheckError("grad is incorrect size")
-    return [np.zeros(x._a.size, x._a.dtype) if g is None else g._a.reshape(-1).copy()
+    return [np.zeros(x._a.size, x._a.dtype) if g is None else _on_host(g).reshape(-1)
             for g, x in zip(found, tensors)]
 
 
@@ -207,11 +212,11 @@ def _check_zero_seed(outputs, tensors):
 def _check_constant(func, inputs, eps):
     """Outputs that require no gradient must not change with the inputs."""
     def values():
-        return [o._a.copy() for o in _as_tuple(func(*inputs)) if isinstance(o, Tensor)]
+        return [_on_host(o) for o in _as_tuple(func(*inputs)) if isinstance(o, Tensor)]
 
     before = values()
     for x in _differentiable(inputs):
-        kept = x._a.copy()
+        kept = _on_host(x)
         x._a[...] = kept + eps
         after = values()
         x._a[...] = kept
@@ -221,7 +226,7 @@ def _check_constant(func, inputs, eps):
 
 def _check_dtypes(outputs, tensors):
     for out in outputs:
-        found = grad(out, tensors, wrap(np.ones(out._a.shape, out._a.dtype)), retain_graph=True,
+        found = grad(out, tensors, wrap(np.ones(out._a.shape, out._a.dtype)).to(out.device), retain_graph=True,
                      allow_unused=True)
         if any(g is not None and g._a.dtype != x._a.dtype for g, x in zip(found, tensors)):
             raise GradcheckError("grad is incorrect type")
@@ -339,4 +344,4 @@ def _random_like(rng, out, non_contiguous):
     values = np.asarray(values, out._a.dtype)
     if non_contiguous and values.ndim:
         values = np.repeat(values, 2, -1)[..., ::2]
-    return wrap(values).requires_grad_()
+    return wrap(values).to(out.device).requires_grad_()

@@ -13,6 +13,7 @@ from .. import kernels as K
 from .. import shape as shapes
 from ..autograd.grad_mode import inference_depth, mode
 from ..autograd.node import new, next_number, node_class
+from ..kernels._device import DeviceArray
 from ..op import INPLACE, OPS, OUT, Op, attach, needs_grad, put_out, refuse_inference, saved_output, type_name
 from ..tensor import Tensor, edge_of, storage_of, wrap
 from ._layout import empty_as
@@ -21,7 +22,7 @@ from .inplace import assign, check_writable, without_overlap
 GRAIN = 1 << 17         # elements from which threads pay: waking one takes 10 us, 131,072 products 15 us
 _NUMBERS = (int, float, bool, complex, np.generic)
 _scalars = {}           # (value, class, type number) -> 0-dim tensor, for Python numbers beside tensors
-_globals = {"empty": np.empty, "empty_as": empty_as, "Tensor": Tensor, "new": new, "mode": mode, "inference": inference_depth,
+_globals = {"ndarray": np.ndarray, "empty": np.empty, "empty_as": empty_as, "Tensor": Tensor, "new": new, "mode": mode, "inference": inference_depth,
             "edge_of": edge_of, "next_number": next_number, "saved_output": saved_output, "GRAIN": GRAIN,
             "broadcast_shapes": shapes.broadcast_shapes, "BOOL": np.dtype(bool), "storage_of": storage_of,
             "refuse_inference": refuse_inference}
@@ -53,6 +54,9 @@ def _check_fits(value, np_dtype):
             raise RuntimeError(f"value cannot be converted to type {np_dtype.name} without overflow")
 
 
+RULES = []              # every Rule: for those who compile all loops ahead of use
+
+
 class Rule:
     """How an element-wise operation treats dtypes.
 
@@ -68,6 +72,7 @@ class Rule:
     def __init__(self, name, formulas, floats, out, by_first=False, check=None):
         self.name, self.formulas, self.floats, self.out, self.by_first = name, formulas, floats, out, by_first
         self.check = check
+        RULES.append(self)
         self.plans = {}         # type number of inputs that are all alike -> (address of the loop, the output's NumPy dtype)
 
     def formula(self, dtype):
@@ -96,6 +101,22 @@ def loop_names(compute, rule, n):
     return (compute._name,) * n + (out._name,), out
 
 
+def all_loops():
+    """(formula, names of its dtypes) of every element-wise loop that an operation may ask for with operands of one dtype."""
+    found = {}
+    for rule in RULES:
+        for dtype in dtypes.ALL:
+            if rule.floats and dtype.category < dtypes.FLOATING:
+                continue
+            try:
+                formula = rule.formula(dtypes.float32 if dtype in dtypes.HALVES else dtype)
+            except NotImplementedError:
+                continue
+            inputs = getattr(K.pointwise, formula).__code__.co_argcount
+            found[formula, loop_names(dtype, rule, inputs)[0]] = None
+    return list(found)
+
+
 def launch(address, arrays, out):
     """Runs a compiled loop on ``arrays`` (broadcast to ``out``), in threads where that pays."""
     kernels = K._pointwise
@@ -109,6 +130,9 @@ def run(formula, arrays, names, shape, out=None):
     """A formula on arrays of dtypes ``names`` (output last), into ``out`` or a new array of ``shape``."""
     if out is None:
         out = empty_as(shape, dtypes._names[names[-1]]._np, *arrays)
+    if type(out) is DeviceArray:
+        K._cuda_pointwise.run(formula, names, arrays, out)
+        return out
     launch(K._pointwise.loop(formula, names), arrays, out)
     return out
 
@@ -138,7 +162,10 @@ def call(rule, backward, saves, values, table=None):
         rule.check(values)
     tensors, plan = _alike(rule, values)
     if plan is None:
-        t, tensors = _promoted(rule, values, table)
+        if any([isinstance(v, Tensor) and type(v._a) is DeviceArray for v in values]):
+            t, tensors = _on_device(rule, values)
+        else:
+            t, tensors = _promoted(rule, values, table)
     else:
         arrays = [t._a for t in tensors]
         shape = arrays[0].shape
@@ -167,7 +194,7 @@ def _alike(rule, values):
         for v in values:
             if not isinstance(v, Tensor):
                 v = scalar(v, d) if v.__class__ is float or v.__class__ is int else None
-            if v is None or v._a.dtype is not d:
+            if v is None or v._a.dtype is not d or type(v._a) is DeviceArray:
                 return None, None
             tensors.append(v)
     return tensors, plan
@@ -175,16 +202,9 @@ def _alike(rule, values):
 
 def _promoted(rule, values, table):
     """The result on operands of any dtypes and the tensors they became; a plan is kept where they were alike."""
-    values = [as_tensor_argument(v, rule.name, i) for i, v in enumerate(values)]
-    if rule.by_first and isinstance(values[0], Tensor):
-        rule.formula(values[0].dtype)
-    common = common_dtype(values)
-    compute = common
-    if rule.floats and common.category < dtypes.FLOATING:
-        common = compute = dtypes.get_default_dtype()
-    half = compute in dtypes.HALVES
-    if half:
-        compute = dtypes.float32
+    values, common = _common(rule, values)
+    half = common in dtypes.HALVES
+    compute = dtypes.float32 if half else common
     formula = rule.formula(compute)
     tensors = [v if isinstance(v, Tensor) else _number_tensor(v, common) for v in values]
     arrays = [t._a if t._a.dtype is compute._np else t._a.astype(compute._np) for t in tensors]
@@ -201,6 +221,55 @@ def _promoted(rule, values, table):
     if half and rule.out != "bool":
         out = out.astype(common._np)
     return wrap(out), tensors
+
+
+def _common(rule, values):
+    """The operands, checked, and the dtype that they are promoted to."""
+    values = [as_tensor_argument(v, rule.name, i) for i, v in enumerate(values)]
+    if rule.by_first and isinstance(values[0], Tensor):
+        rule.formula(values[0].dtype)
+    common = common_dtype(values)
+    if rule.floats and common.category < dtypes.FLOATING:
+        common = dtypes.get_default_dtype()
+    return values, common
+
+
+def _on_device(rule, values):
+    """The result on operands of which one at least is on a CUDA device, and the tensors that they became.
+
+    Numbers are arguments of the kernel; so are 0-dim tensors in the host's memory, which may stand beside CUDA tensors.
+    """
+    values, common = _common(rule, values)
+    place = same_device(rule.name, values)
+    half = common in dtypes.HALVES
+    formula = rule.formula(dtypes.float32 if half else common)
+    names, out_dtype = loop_names(common, rule, len(values))
+    tensors = [v if isinstance(v, Tensor) else _number_tensor(v, common) for v in values]
+    inputs = [t._a.astype(common._np, copy=False) if type(t._a) is DeviceArray else _computed(t._a.astype(common._np)[()])
+              for t in tensors]
+    arrays = [x for x in inputs if type(x) is DeviceArray]
+    out = empty_as(shapes.broadcast_shapes(*[a.shape for a in arrays]), out_dtype._np, *arrays)
+    K._cuda_pointwise.run(formula, names, inputs, out)
+    if needs_grad(*tensors):        # the gradient of a host tensor goes back to the host
+        tensors = [t if type(t._a) is DeviceArray or not t._rg else t.to(place) for t in tensors]
+    return wrap(out), tensors
+
+
+def _computed(number):
+    """A number as a kernel takes it: float16 and bfloat16 are computed in float32."""
+    return np.float32(number) if number.dtype.itemsize == 2 and number.dtype.kind not in "iu" else number
+
+
+def same_device(name, values):
+    """The CUDA device of all Tensors among ``values`` that are not 0-dim in the host's memory; torch's error for several."""
+    found = None
+    for v in values:
+        if isinstance(v, Tensor) and (type(v._a) is DeviceArray or v._a.ndim):
+            if found is not None and v.device != found:
+                raise RuntimeError(f"Expected all tensors to be on the same device, but found at least two devices, {found} "
+                                   f"and {v.device}! (when checking arguments of {name})")
+            found = v.device
+    return found
 
 
 def _number_tensor(value, dtype):
@@ -223,9 +292,10 @@ def _source(name, n_in, extras, saves, bool_out, differentiable, numbers):
         f"def {name}({', '.join(ins)}, {star}):"]
     lines += ["    try:", "        a = input._a", "        d = a.dtype"]
     if n_in == 2:
-        lines += [*_second(numbers), "        b = o._a", "        k = table[d.num] if b.dtype is d and out is None else 0"]
+        lines += [*_second(numbers), "        b = o._a",
+                  "        k = table[d.num] if b.dtype is d and out is None and type(a) is type(b) is ndarray else 0"]
     else:
-        lines += ["        k = table[d.num] if out is None else 0"]
+        lines += ["        k = table[d.num] if out is None and type(a) is ndarray else 0"]
     lines += ["    except (AttributeError, IndexError):", "        k = 0", "    if not k:",
               f"        return slow({', '.join(ins)}, out)", "    shape = a.shape"]
     if n_in == 2:
@@ -287,10 +357,10 @@ def _inplace_source(name, n_in, extras, numbers):
     plain = "".join(f" and {e.split('=')[0]} == {e.split('=')[1]}" for e in extras)
     if n_in == 2:
         lines += [*_second(numbers), "        b = o._a",
-                  "        k = table[d.num] if b.dtype is d and a.base is None and b.base is None"
+                  "        k = table[d.num] if b.dtype is d and type(a) is type(b) is ndarray and a.base is None and b.base is None"
                   f" and (b.shape == a.shape or b.size == 1 and b.ndim <= a.ndim){plain} else 0"]
     else:
-        lines += [f"        k = table[d.num] if a.base is None{plain} else 0"]
+        lines += [f"        k = table[d.num] if type(a) is ndarray and a.base is None{plain} else 0"]
     lines += ["    except (AttributeError, IndexError):", "        k = 0"]
     record = "input._rg or input._base is not None" + (" or o._rg or o._base is not None" if n_in == 2 else "")
     given = "".join(f", {e.split('=')[0]}" for e in extras)

@@ -4,16 +4,18 @@ import warnings
 import numpy as np
 
 from .. import devices, dtypes
+from ..kernels import _device, _driver
 from ..op import grad_name, record
-from ..tensor import Tensor, preserve_format
+from ..tensor import Tensor, preserve_format, wrap
 
 _default_format = preserve_format
 
 
 @grad_name("ToCopyBackward0")
 def to_copy_backward(node, g):
-    """Back to the input's dtype; the engine converts."""
-    return g
+    """Back to the input's dtype, which the engine converts to, and device."""
+    device = node.ctx.get("device")
+    return g if device is None else g.to(device)
 
 
 def to_numpy_dtype(input, np_dtype):
@@ -36,6 +38,15 @@ def to_dtype(input, dtype, copy=False):
     return to_numpy_dtype(input, dtype._np)
 
 
+def to_device(input, device, non_blocking=False):
+    """A copy of ``input`` on another device (a checked one), recorded; its order in memory is kept.
+
+    A copy to the host waits for the device, unless ``non_blocking``: then a copy into page-locked memory that is under way.
+    """
+    out = _device.to_host(input._a, non_blocking) if device.type == "cpu" else _device.copied_to(input._a, device.index, non_blocking)
+    return record(out, to_copy_backward, (input,), device=input.device)
+
+
 def _to(self, *args, **kwargs):
     """This tensor with another dtype or device; itself if it has them already.
 
@@ -47,12 +58,15 @@ def _to(self, *args, **kwargs):
     Raises:
         RuntimeError: the device is not there.
     """
-    dtype, device, copy, memory_format = parse_to(*args, **kwargs)
-    if device is not None:
-        devices.check(device)
+    dtype, device, copy, memory_format, non_blocking = parse_to(*args, **kwargs)
     found = self
+    if device is not None and (device.type != "cpu" or type(self._a) is not np.ndarray):
+        device = devices.check(device)
+        if device != self.device:
+            found = to_device(self, device, non_blocking)
+            copy = False
     if dtype is not None and dtype._np != self._a.dtype:
-        found = to_numpy_dtype(self, dtype._np)
+        found = to_numpy_dtype(found, dtype._np)
     elif copy:
         found = self.clone()
     if memory_format is not None and not found.is_contiguous(memory_format):
@@ -61,7 +75,7 @@ def _to(self, *args, **kwargs):
 
 
 def parse_to(*args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
-    """(dtype, device, copy, memory_format) of the arguments of ``Tensor.to``; TypeError for others."""
+    """(dtype, device, copy, memory_format, non_blocking) of the arguments of ``Tensor.to``; TypeError for others."""
     args = list(args)
     if args and isinstance(args[0], Tensor):
         other = args.pop(0)
@@ -72,8 +86,8 @@ def parse_to(*args, dtype=None, device=None, non_blocking=False, copy=False, mem
         device = args.pop(0)
         if args and (args[0] is None or isinstance(args[0], dtypes.dtype)):
             dtype = args.pop(0)
-    if args and isinstance(args[0], bool):      # non_blocking: there is nothing to wait for on a CPU
-        args.pop(0)
+    if args and isinstance(args[0], bool):
+        non_blocking = args.pop(0)
     if args and isinstance(args[0], bool):
         copy = args.pop(0)
     if args:
@@ -81,7 +95,7 @@ def parse_to(*args, dtype=None, device=None, non_blocking=False, copy=False, mem
                         "dtype, a device or a Tensor")
     if device is not None:
         device = devices.device(device)
-    return dtype, device, copy, memory_format
+    return dtype, device, copy, memory_format, non_blocking
 
 
 Tensor.to = _to
@@ -125,21 +139,43 @@ Tensor.type_as.__doc__ = "This tensor with the dtype of ``other``."
 
 
 def _cpu(self, memory_format=_default_format):
-    """This tensor on the CPU: itself."""
-    return self
+    """This tensor in the host's memory: itself if it is there."""
+    return self if type(self._a) is np.ndarray else to_device(self, devices.cpu)
 
 
 def _cuda(self, device=None, non_blocking=False, memory_format=_default_format):
-    """This tensor on a CUDA device; RuntimeError where there is none."""
-    devices.check(devices.device("cuda" if device is None else device))
+    """This tensor on a CUDA device, the current one by default; RuntimeError where there is none."""
+    return _to(self, devices.device("cuda" if device is None else device), non_blocking=non_blocking)
 
 
 def _pin_memory(self, device=None):
-    """The tensor itself: page-locked memory speeds up copies to a GPU, and there is none."""
-    return self
+    """A copy in page-locked memory, from which copies to a CUDA device run beside the program; itself where there is no device.
+
+    Raises:
+        RuntimeError: the tensor is on a device.
+    """
+    if type(self._a) is not np.ndarray:
+        raise RuntimeError(f"cannot pin '{self.type().replace('torch.', 'torch.cuda.')}' only dense CPU tensors can be pinned")
+    if not _driver.available() or self.is_pinned():
+        return self
+    order = _device.order_in_memory(self._a)
+    array = _device.pinned_empty([self._a.shape[d] for d in order], self._a.dtype).transpose(np.argsort(order))
+    np.copyto(array, self._a)
+    return wrap(array)
 
 
-Tensor.cpu, Tensor.cuda, Tensor.pin_memory = _cpu, _cuda, _pin_memory
-Tensor.is_pinned = lambda self, device=None: False
+def _is_pinned(self, device=None):
+    """True for a tensor in page-locked memory."""
+    return type(self._a) is np.ndarray and _device.is_pinned(self._a)
+
+
+def _record_stream(self, stream):
+    """Says that work on ``stream`` uses this CUDA tensor: its memory, once free, is used again only when that is done."""
+    if type(self._a) is not np.ndarray:
+        _device.record_stream(self._a, stream.cuda_stream)
+
+
+Tensor.cpu, Tensor.cuda, Tensor.pin_memory, Tensor.is_pinned = _cpu, _cuda, _pin_memory, _is_pinned
+Tensor.record_stream = _record_stream
 
 

@@ -4,19 +4,34 @@ import numpy as np
 from .. import devices, dtypes
 from .. import shape as shapes
 from .._legacy import legacy
+from ..kernels._device import strided_view
 from ..op import op
 from ..tensor import Tensor, new, strided, wrap
 from ._layout import empty_in
+from .convert import to_device
 
 
 def finish(array, device=None, requires_grad=False, pin_memory=False, layout=strided):
-    """A fresh tensor on ``array`` with the options that all factories share."""
-    if device is not None or len(devices._stack) > 1:
-        devices.check(device)
+    """A fresh tensor on ``array``, moved to ``device``, with the options that all factories share."""
+    if device is not None or devices._stack[-1] is not devices.cpu:
+        array = on(device, array)
     if layout is not strided and layout is not None:
         raise NotImplementedError(f"layout {layout} is not built; use torch.strided")
     t = wrap(array)
     return t.requires_grad_() if requires_grad else t
+
+
+def on(device, array):
+    """``array`` itself if it is on ``device`` (None: the default device), else a copy there."""
+    place = devices.check(device)
+    if place == devices.of(array):
+        return array
+    return to_device(wrap(array), place)._a
+
+
+def like(device):
+    """What NumPy's functions that make arrays are told to make them for ``device``."""
+    return None if device is None and devices._stack[-1] is devices.cpu else devices.prototype(device)
 
 
 def np_dtype(dtype):
@@ -51,7 +66,7 @@ def _factory(name, maker, says):
         if out is not None:
             out.resize_(_sizes(size))
             return out.copy_(wrap(maker(_sizes(size), out._a.dtype)))
-        return finish(maker(_sizes(size), np_dtype(dtype)), device, requires_grad, pin_memory, layout)
+        return finish(maker(_sizes(size), np_dtype(dtype), like=like(device)), device, requires_grad, pin_memory, layout)
     fn.__name__ = fn.__qualname__ = name
     fn.__doc__ = f"""{says}
 
@@ -79,10 +94,10 @@ empty = _factory("empty", np.empty, "A tensor whose elements are not set.")
 
 def _like(name, value, says):
     def fn(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
-        a = input._a
+        a, device = input._a, input.device if device is None else device
         kind = a.dtype if dtype is None else np_dtype(dtype)
         if value == 0 and a.flags.c_contiguous and memory_format is None:
-            array = np.zeros(a.shape, kind)         # pages that the system has cleared already
+            array = np.zeros(a.shape, kind, like=like(device))      # pages that the system has cleared already
         else:
             array = empty_in(a.shape, kind, a, memory_format)
             if value is not None:
@@ -118,7 +133,7 @@ def full(size, fill_value, *, out=None, dtype=None, layout=strided, device=None,
     >>> torch.full((2,), 7)
     tensor([7, 7])
     """
-    array = np.full(_sizes((size,)), _number(fill_value), _fill_dtype(fill_value, dtype))
+    array = np.full(_sizes((size,)), _number(fill_value), _fill_dtype(fill_value, dtype), like=like(device))
     if out is not None:
         return out.resize_(array.shape).copy_(wrap(array))
     return finish(array, device, requires_grad, pin_memory, layout)
@@ -128,7 +143,7 @@ def full(size, fill_value, *, out=None, dtype=None, layout=strided, device=None,
 def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None,
               pin_memory=False):
     """``fill_value`` everywhere, in the shape and dtype of ``input``."""
-    a = input._a
+    a, device = input._a, input.device if device is None else device
     array = empty_in(a.shape, a.dtype if dtype is None else np_dtype(dtype), a, memory_format)
     array.fill(_number(fill_value))
     return finish(array, device, requires_grad, pin_memory, layout)
@@ -139,7 +154,7 @@ def empty_strided(size, stride, *, dtype=None, layout=strided, device=None, requ
     """Unset elements with the given ``stride``, in elements."""
     reach = 1 + sum((n - 1) * s for n, s in zip(size, stride)) if 0 not in size else 0
     memory = np.empty(reach, np_dtype(dtype))
-    array = np.lib.stride_tricks.as_strided(memory, size, [s * memory.itemsize for s in stride])
+    array = strided_view(memory, size, [s * memory.itemsize for s in stride])
     return finish(array, device, requires_grad, pin_memory, layout)
 
 
@@ -235,7 +250,7 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=strided, device=
 def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=strided, device=None, requires_grad=False,
              pin_memory=False):
     """``base`` to the power of ``steps`` numbers from ``start`` to ``end``."""
-    array = np.power(float(base), linspace(start, end, steps, dtype=dtypes.float64)._a).astype(np_dtype(dtype))
+    array = np.power(float(base), linspace(start, end, steps, dtype=dtypes.float64, device=devices.cpu)._a).astype(np_dtype(dtype))
     if out is not None:
         return out.resize_(array.shape).copy_(wrap(array))
     return finish(array, device, requires_grad, pin_memory, layout)
@@ -276,6 +291,8 @@ def _from_data(data, kind=None):
     """A fresh ndarray of nested lists, numbers, arrays or tensors, in torch's dtype for them."""
     if isinstance(data, Tensor):
         array = data._a
+        if type(array) is not np.ndarray:
+            return array.astype(array.dtype if kind is None else kind, order="C")
     elif isinstance(data, (np.ndarray, np.generic)):
         array = np.asarray(data)
     else:
@@ -397,10 +414,16 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
 def as_tensor(data, dtype=None, device=None):
     """``data`` as a tensor, on its own memory where it has any and the dtype allows it."""
     if isinstance(data, Tensor):
-        return data if dtype is None else data.to(dtype)
+        return data if dtype is None and device is None else data.to(device, dtype)
     if isinstance(data, np.ndarray):
         found = from_numpy(data)
-        return found if dtype is None else found.to(dtype)
+        device = devices.get_default_device() if device is None else device
+        return found if dtype is None and device is devices.cpu else found.to(device, dtype)
+    if hasattr(data, "__cuda_array_interface__"):
+        from ..utils.dlpack import from_cuda_array_interface
+
+        found = from_cuda_array_interface(data)
+        return found if dtype is None and device is None else found.to(device, dtype)
     return tensor(data, dtype=dtype, device=device)
 
 
@@ -451,7 +474,7 @@ def legacy_new(cls, args, device, dtype=None):
     else:
         raise TypeError(f"new(): data must be a sequence (got {type(args[0]).__name__})")
     t = new(cls)
-    t._a = array
+    t._a = array if device is devices.cpu else on(device, array)
     return t
 
 
@@ -481,7 +504,9 @@ def _new_method(name, maker):
     def method(self, *size, dtype=None, device=None, requires_grad=False, layout=strided, pin_memory=False, **kwargs):
         if kwargs:
             size = (_only_size(name, kwargs),)
-        return finish(maker(_sizes(size), self._a.dtype if dtype is None else np_dtype(dtype)), device, requires_grad)
+        device = self.device if device is None else device
+        return finish(maker(_sizes(size), self._a.dtype if dtype is None else np_dtype(dtype), like=like(device)), device,
+                      requires_grad)
     method.__name__, method.__doc__ = name, f"``{name[4:]}`` of the given size, with this tensor's dtype and device by default."
     return method
 
@@ -492,13 +517,15 @@ for _name, _maker in (("new_zeros", np.zeros), ("new_ones", np.ones), ("new_empt
 
 def _new_full(self, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=strided, pin_memory=False):
     """A tensor of ``size`` filled with ``fill_value``, with this tensor's dtype by default."""
-    return finish(np.full(_sizes((size,)), _number(fill_value), self._a.dtype if dtype is None else np_dtype(dtype)), device,
-                  requires_grad)
+    device = self.device if device is None else device
+    return finish(np.full(_sizes((size,)), _number(fill_value), self._a.dtype if dtype is None else np_dtype(dtype),
+                          like=like(device)), device, requires_grad)
 
 
 def _new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, layout=strided, pin_memory=False):
     """A copy of ``data`` with this tensor's dtype by default."""
-    return finish(_from_data(data, self._a.dtype if dtype is None else np_dtype(dtype)), device, requires_grad)
+    return finish(_from_data(data, self._a.dtype if dtype is None else np_dtype(dtype)),
+                  self.device if device is None else device, requires_grad)
 
 
 def _new(self, *args, device=None):

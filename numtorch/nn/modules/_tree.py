@@ -172,7 +172,7 @@ class TreeMixin:
         Raises:
             TypeError: the dtype is neither floating nor complex.
         """
-        dtype, device, _, memory_format = parse_to(*args, **kwargs)
+        dtype, device, _, memory_format, non_blocking = parse_to(*args, **kwargs)
         if dtype is not None:
             if not (dtype.is_floating_point or dtype.is_complex):
                 raise TypeError("nn.Module.to only accepts floating point or complex dtypes, but got desired "

@@ -66,6 +66,22 @@ def default_convert(data):
     return data
 
 
+def pinned(data):
+    """``data`` with its tensors in page-locked memory; objects with a method ``pin_memory`` are asked for it."""
+    kind = type(data)
+    if isinstance(data, (str, bytes)):
+        return data
+    if isinstance(data, Mapping):
+        return _rebuilt(data, kind, {key: pinned(value) for key, value in data.items()})
+    if isinstance(data, tuple) and hasattr(data, "_fields"):
+        return kind(*(pinned(value) for value in data))
+    if isinstance(data, tuple):
+        return tuple(pinned(value) for value in data)
+    if isinstance(data, Sequence):
+        return _refilled(data, kind, [pinned(value) for value in data])
+    return data.pin_memory() if hasattr(data, "pin_memory") else data
+
+
 def collate(batch, *, collate_fn_map=None):
     """Makes a batch of the list ``batch`` with the functions in ``collate_fn_map``, looked up by the first item's type.
 
@@ -107,7 +123,7 @@ def _stack(batch, *, collate_fn_map=None):
         if t._a.shape != shape:
             raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
                                f"{list(t._a.shape)} at entry {i}")
-        plain = plain and t._a.dtype == dtype and not t._rg
+        plain = plain and t._a.dtype == dtype and not t._rg and type(t._a) is np.ndarray
     if not plain:
         return OPS["stack"].fn(batch, 0)
     if shape:

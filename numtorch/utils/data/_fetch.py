@@ -78,7 +78,7 @@ class RowsFetcher(MapFetcher):
             while type(dataset) is Subset:
                 rows, dataset = [dataset.indices[i] for i in rows], dataset.dataset
             rows = np.array(rows)
-            if rows.dtype.kind == "i" and rows.ndim == 1 and not any(t._rg for t in dataset.tensors):
+            if rows.dtype.kind == "i" and rows.ndim == 1 and not any(t._rg or t.is_cuda for t in dataset.tensors):
                 return [wrap(t._a.take(rows, 0)) for t in dataset.tensors]
         except IndexError:
             pass    # the item by item way below gives the error its place and its wording

@@ -9,10 +9,11 @@ import weakref
 from multiprocessing import connection
 from typing import Generic, TypeVar
 
+from ... import cuda
 from ... import random as generators
 from ..._legacy import legacy
 from . import _transport, _worker
-from ._collate import default_collate, default_convert
+from ._collate import default_collate, default_convert, pinned
 from ._fetch import ITERABLE, MAP, create_fetcher
 from ._worker import get_worker_info
 from .dataset import IterableDataset
@@ -45,7 +46,7 @@ class DataLoader(Generic[_T_co]):
         num_workers (int): processes that make batches; 0 makes them in this one.
         collate_fn (callable): makes a batch of a list of items; default ``default_collate`` (``default_convert`` of single
             items where ``batch_size`` is None).
-        pin_memory (bool): accepted; there is no device to pin memory for, which a warning says.
+        pin_memory (bool): put the batches' tensors in page-locked memory, where there is a CUDA device; a warning says if not.
         drop_last (bool): leave out a last batch that is not full.
         timeout (float): seconds to wait for a worker's batch, 0 for ever.
         worker_init_fn (callable): called with the worker's number in each worker, after it is seeded.
@@ -53,7 +54,7 @@ class DataLoader(Generic[_T_co]):
         generator (Generator): draws the order and the workers' seeds; default the global one.
         prefetch_factor (int): batches that each worker makes ahead; default 2.
         persistent_workers (bool): keep the workers from one epoch to the next.
-        pin_memory_device (str): as ``pin_memory``.
+        pin_memory_device (str): page-locked memory serves all devices, whichever is named.
         in_order (bool): give batches in the order of the sampler, and not as they are ready.
 
     Worker i is seeded with s + i (numtorch, ``random``; NumPy from both), where s is drawn when an iteration begins: the
@@ -199,7 +200,8 @@ class _Iterator:
 
     def __init__(self, loader):
         self._dataset, self._kind, self._index_sampler = loader.dataset, loader._kind, loader._index_sampler
-        if loader.pin_memory:
+        self._pins = loader.pin_memory and cuda.is_available()
+        if loader.pin_memory and not self._pins:
             warnings.warn("'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't "
                           "be used.", stacklevel=3)
         self._begin(loader)
@@ -241,7 +243,7 @@ class _SingleProcessIterator(_Iterator):
     def __next__(self):
         data = self._fetcher.fetch(next(self._indices))
         self._count()
-        return data
+        return pinned(data) if self._pins else data
 
 
 class _MultiProcessIterator(_Iterator):
@@ -377,7 +379,7 @@ class _MultiProcessIterator(_Iterator):
             self._count("For multiprocessing data-loading, this could be caused by not properly configuring the "
                         "IterableDataset replica at each worker. Please see https://pytorch.org/docs/stable/data.html"
                         "#torch.utils.data.IterableDataset for examples.")
-            return data
+            return pinned(data) if self._pins else data
 
 
 def _close(pid, done, workers, inboxes):
