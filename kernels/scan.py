@@ -189,3 +189,41 @@ def logcumsumexp(x, reverse, out):
             for i in range(width):
                 acc[i] = _log_add_exp(acc[i], np.float64(x[o, j, first + i]))
                 out[o, j, first + i] = acc[i]
+
+
+# ---- on a CUDA device ----------------------------------------------------------------------------------------------------
+
+@cumsum.on_device
+def cumsum_on_device(x, start, reverse, out):
+    """``cumsum`` on DeviceArrays; halves are added up in float32, integers in int64. Two or three s bytes an element."""
+    _on_device("cumsum", (x,), (out,), reverse)
+
+
+@cumprod.on_device
+def cumprod_on_device(x, start, out):
+    """``cumprod`` on DeviceArrays; halves are multiplied in float32."""
+    _on_device("cumprod", (x,), (out,))
+
+
+@recurrence.on_device
+def recurrence_on_device(a, b, start, reverse, out):
+    """``recurrence`` on DeviceArrays; products of factors are formed as well, and where one overflows, 0 times it is nan."""
+    _on_device("recurrence", (a, b), (out,), reverse)
+
+
+@cumulative_extreme.on_device
+def cumulative_extreme_on_device(x, largest, out, index):
+    """``cumulative_extreme`` on DeviceArrays."""
+    _on_device("cummax" if largest else "cummin", (x,), (out, index))
+
+
+@logcumsumexp.on_device
+def logcumsumexp_on_device(x, reverse, out):
+    """``logcumsumexp`` on DeviceArrays, in the type of x, float32 for halves."""
+    _on_device("logcumsumexp", (x,), (out,), reverse)
+
+
+def _on_device(name, inputs, outs, reverse=False):
+    from . import _cuda_scan
+
+    _cuda_scan.run(name, inputs, outs, reverse)

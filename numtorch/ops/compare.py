@@ -1,5 +1,6 @@
 """Comparisons, logic, extremes, and operations of several inputs, element by element."""
 from .. import dtypes
+from ..kernels._device import DeviceArray
 from ..op import also_named, needs_grad, op, record
 from ..tensor import Tensor, wrap
 from ._pointwise import Rule, binary, call, unary
@@ -266,6 +267,8 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
         raise RuntimeError(f"{input.dtype} did not match {other.dtype}")
     import numpy as np
 
+    if input.is_complex() and input._a.__class__ is DeviceArray:
+        return _isclose_complex(input, other, rtol, atol, equal_nan)
     if input.is_complex():
         return wrap(np.asarray(np.isclose(input._a, other._a, rtol, atol, equal_nan)))
     if input.dtype.category < dtypes.FLOATING:
@@ -274,10 +277,16 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     return call(_ISCLOSE, None, (), (input, other, *with_limits))
 
 
+def _isclose_complex(input, other, rtol, atol, equal_nan):
+    limit = add(mul(other.abs(), rtol), atol)
+    close = logical_or(logical_and(le(sub(input, other).abs(), limit), isfinite(other)), eq(input, other))
+    return logical_or(close, logical_and(isnan(input), isnan(other))) if equal_nan else close
+
+
 @op(method=True)
 def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """True when all elements are close; see ``isclose``."""
-    return bool(isclose(input, other, rtol, atol, equal_nan)._a.all())
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
 
 @op(method=True)
@@ -285,4 +294,6 @@ def equal(input, other):
     """True when shapes and all elements are equal."""
     import numpy as np
 
+    if input._a.__class__ is DeviceArray:
+        return input._a.shape == other._a.shape and bool(eq(input, other).all())
     return np.array_equal(input._a, other._a)

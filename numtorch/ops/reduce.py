@@ -6,6 +6,7 @@ import numpy as np
 from .. import dtypes
 from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import OUT, also_named, grad_name, op, record, type_name
 from ..return_types import return_type
 from ..tensor import Tensor, wrap
@@ -13,7 +14,9 @@ from .convert import to_dtype
 
 
 def reduce_array(name, a, dims):
-    """The reduction ``name`` of an ndarray over sorted ``dims``, which are dropped; none of them may be empty."""
+    """The reduction ``name`` of an array over sorted ``dims``, which are dropped; none of them may be empty."""
+    if a.__class__ is DeviceArray:
+        return K._cuda_reduce.reduced(name, a, dims)
     if a.dtype.kind != "c" and a.dtype.itemsize == 2 and a.dtype.kind not in "iu":
         return reduce_array(name, a.astype(np.float32), dims).astype(a.dtype)
     if len(dims) == a.ndim and a.flags.c_contiguous:
@@ -68,19 +71,26 @@ def _sum_dtype(input, dtype):
     return dtypes.int64 if input.dtype.category < dtypes.FLOATING else input.dtype
 
 
+def _as_added(input, target):
+    """``input`` in the dtype ``target``; integers on a device stay what they are, whose kernels add them up in int64."""
+    a = input._a
+    stays = a.__class__ is DeviceArray and a.dtype.kind in "biu" and target is dtypes.int64 and a.ndim and a.size
+    return input if stays else to_dtype(input, target)
+
+
 def _sum(input, dim, keepdim, dtype, name, backward, extra=()):
     a = input._a
     if dim is None and dtype is None and not keepdim and a.dtype.kind == "f" and a.ndim and a.size:
         dims = tuple(range(a.ndim))
         return record(reduce_array(name, a, dims), backward, (input,), extra, shape=a.shape, dims=dims, keepdim=False)
     dims, target = _dims(input, dim), _sum_dtype(input, dtype)
-    source = input if input._a.dtype == target._np else to_dtype(input, target)
+    source = input if input._a.dtype == target._np else _as_added(input, target)
     a = source._a
     n = shapes.numel([a.shape[d] for d in dims])
     if n == 0 or not a.ndim:
-        out = np.zeros(shapes.reduced_shape(a.shape, dims, False), a.dtype) if n == 0 else a.copy()
+        out = np.zeros(shapes.reduced_shape(a.shape, dims, False), a.dtype, like=a) if n == 0 else a.copy()
         if n and name == "nansum":
-            out = np.nan_to_num(out, nan=0.0, posinf=np.inf, neginf=-np.inf)
+            out = reduce_array(name, a.reshape(1), (0,))
     else:
         out = reduce_array(name, a, dims)
     if keepdim:
@@ -174,7 +184,9 @@ def mean(input, dim=None, keepdim=False, *, dtype=None):
     a, dims = source._a, _dims(source, dim)
     n = a.size if len(dims) == a.ndim else shapes.numel([a.shape[d] for d in dims])
     if not n or not a.ndim:
-        out = np.full(shapes.reduced_shape(a.shape, dims, False), np.nan, a.dtype) if a.ndim else a.copy()
+        out = np.full(shapes.reduced_shape(a.shape, dims, False), np.nan, a.dtype, like=a) if a.ndim else a.copy()
+    elif a.__class__ is DeviceArray:
+        out = K._cuda_reduce.reduced("mean", a, dims, n)
     elif a.dtype.itemsize == 2:
         out = (reduce_array("sum", a.astype(np.float32), dims) / np.float32(n)).astype(a.dtype)
     else:
@@ -212,13 +224,13 @@ def nanmean(input, dim=None, keepdim=False, *, dtype=None):
 def prod(input, dim=None, keepdim=False, *, dtype=None):
     """The product of all elements, or over dimension ``dim``."""
     target = _sum_dtype(input, dtype)
-    source = to_dtype(input, target)
+    source = _as_added(input, target)
     a = source._a
     dims = _dims(source, dim)
     if not a.ndim:
         out = a.copy()
     elif shapes.numel([a.shape[d] for d in dims]) == 0:
-        out = np.ones(shapes.reduced_shape(a.shape, dims, False), a.dtype)
+        out = np.ones(shapes.reduced_shape(a.shape, dims, False), a.dtype, like=a)
     else:
         out = reduce_array("prod", a, dims)
     out = out.reshape(shapes.reduced_shape(a.shape, dims, keepdim))
@@ -231,9 +243,15 @@ def prod_backward(node, g):
     x, y = node.saved_tensors
     dims, keepdim = node.ctx["dims"], node.ctx["keepdim"]
     g, y = restore(g, x._a.shape, dims, keepdim), restore(y, x._a.shape, dims, keepdim)
-    if (x._a != 0).all():
+    if _has_no_zero(x._a):
         return g * (y / x)
     return g * _products_of_others(x, dims)
+
+
+def _has_no_zero(a):
+    if a.__class__ is DeviceArray:
+        return not a.size or K._cuda_reduce.reduced("all", a, tuple(range(a.ndim))).item()
+    return (a != 0).all()
 
 
 _prod_dim_backward = also_named("ProdBackward1", prod_backward)
@@ -335,10 +353,14 @@ def extreme_and_place(kind, input, dim, name):
     a = input._a
     if a.dtype.kind == "b":
         a = a.view(np.uint8)
-    elif a.dtype.itemsize == 2 and a.dtype.kind not in "iu":
-        a = a.astype(np.float32)
     if not a.ndim:
-        return a.copy().astype(input._a.dtype), np.zeros((), np.int64)
+        return input._a.copy(), np.zeros((), np.int64, like=a)
+    if a.__class__ is DeviceArray:
+        values, indices = K._cuda_reduce.reduced(f"arg{kind}", a, (dim,))
+        shape = shapes.reduced_shape(a.shape, (dim,), True)
+        return values.view(input._a.dtype).reshape(shape), indices.reshape(shape)
+    if a.dtype.itemsize == 2 and a.dtype.kind not in "iu":
+        a = a.astype(np.float32)
     x, inner = as_block(a, (dim,))
     shape = shapes.reduced_shape(a.shape, (dim,), True)
     values, indices = np.empty(shape, a.dtype), np.empty(shape, np.int64)

@@ -4,6 +4,7 @@ import numpy as np
 from .. import dtypes
 from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import OUT, op, record, type_name
 from ..return_types import return_type
 from ..tensor import wrap
@@ -21,7 +22,9 @@ def _prepared(input, dtype):
 
 
 def _wide(a):
-    """Arrays as the kernels take them: halves as float32."""
+    """Arrays as the kernels take them: on the CPU halves as float32."""
+    if a.__class__ is DeviceArray:
+        return a
     return a.astype(np.float32) if a.dtype.itemsize == 2 and a.dtype.kind not in "biu" else a
 
 
@@ -38,7 +41,7 @@ def _scan(kernel, a, dim, start, *flags):
 
 def _run(kernel, x):
     """The twin to run on x (outer, n, inner): one row is one task, for which threads would only be woken."""
-    return kernel.serial if x.shape[0] == 1 == x.shape[2] else kernel
+    return kernel.serial if x.shape[0] == 1 == x.shape[2] and x.__class__ is np.ndarray else kernel
 
 
 # ---- sums and products -------------------------------------------------------------------------------------------------------
@@ -104,7 +107,7 @@ def _shift(x, dim, by, fill):
     """The entries of ``dim`` moved one place up (by = 1) or down (-1), ``fill`` in the free place."""
     a = x._a
     if not a.ndim:
-        return record(np.full((), fill, a.dtype), _shift_backward, (x,), (), dim=dim, by=by)
+        return record(np.full((), fill, a.dtype, like=a), _shift_backward, (x,), (), dim=dim, by=by)
     out = np.empty_like(a, order="C")
     before = (slice(None),) * dim
     out[before + (slice(1, None) if by > 0 else slice(None, -1),)] = a[before + (slice(None, -1) if by > 0 else slice(1,
@@ -124,7 +127,7 @@ def _recurrence(a, b, dim, reverse):
     x, y = fold(_wide(a._a), dim), fold(_wide(b._a), dim)
     out = np.empty_like(y)
     if y.size:
-        _run(K.scan.recurrence, y)(np.ascontiguousarray(x), y, _ZERO.get(y.dtype.kind, 0.0), reverse, out)
+        _run(K.scan.recurrence, y)(np.ascontiguousarray(x, like=x), y, _ZERO.get(y.dtype.kind, 0.0), reverse, out)
     out = out.reshape(b._a.shape).astype(b._a.dtype, copy=False)
     return record(out, _recurrence_backward, (a, b), (a, OUT), dim=dim, reverse=reverse)
 
@@ -149,7 +152,7 @@ def _extreme(name, input, dim, largest, backward, result):
     dim = shapes.wrap_dim(dim, a.ndim)
     x = fold(_wide(a), dim)
     x = x.astype(np.int64) if x.dtype.kind in "biu" else x
-    values, index = np.empty_like(x), np.empty(x.shape, np.int64)
+    values, index = np.empty_like(x), np.empty(x.shape, np.int64, like=x)
     if x.size:
         _run(K.scan.cumulative_extreme, x)(x, largest, values, index)
     index = wrap(index.reshape(a.shape))

@@ -2,11 +2,14 @@
 import numpy as np
 
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import op, type_name
 from ..return_types import return_type
 from ..tensor import Tensor, wrap
 from ._one_node import one_node
 from .linalg_norm import vector_norm
+from .reduce import aminmax
+from .search import bincount, searchsorted
 from .sort import sort
 
 _histogram = return_type("histogram", "hist bin_edges")
@@ -21,14 +24,14 @@ def _quantile(name, input, q, dim, keepdim, interpolation, ignore_nan):
     if not isinstance(q, Tensor):
         if not 0 <= q <= 1:
             raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q:g}")
-        q = wrap(np.array(q, input._a.dtype))
+        q = wrap(np.array(q, input._a.dtype, like=input._a))
     if q._a.ndim > 1:
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
     if q._a.dtype != input._a.dtype:
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
     if not input._a.size:
         raise RuntimeError(f"{name}() input tensor must be non-empty")
-    if q._a.size and not (q._a.min() >= 0 and q._a.max() <= 1):
+    if q._a.__class__ is not DeviceArray and q._a.size and not (q._a.min() >= 0 and q._a.max() <= 1):
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     if interpolation not in _METHODS:
         raise RuntimeError(f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got "
@@ -65,7 +68,7 @@ def _at_ranks(ordered, ranks, interpolation):
     if interpolation not in ("linear", "midpoint"):
         return found
     weight = ranks - below if interpolation == "linear" else wrap(np.full_like(ranks._a, 0.5))
-    above = wrap(np.ceil(ranks._a).astype(np.int64))
+    above = wrap(ranks.ceil()._a.astype(np.int64))
     return found.lerp(ordered.gather(-1, above), weight)
 
 
@@ -138,16 +141,26 @@ def histogram(input, bins, *, range=None, weight=None, density=False):
     else:
         if bins <= 0:
             raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
-        low, high = range if range is not None else (a.min(), a.max()) if a.size else (0, 0)
+        low, high = range if range is not None else [t.cpu()._a[()] for t in aminmax(input.detach())] if a.size else (0, 0)
         if low == high:
             low, high = low - 0.5, high + 0.5
-        edges = np.linspace(low, high, bins + 1).astype(a.dtype)
+        edges = np.asarray(np.linspace(low, high, bins + 1).astype(a.dtype), like=a)
+    if a.__class__ is DeviceArray:
+        return _histogram(_histogram_on_device(input.detach().reshape(-1), wrap(edges.copy()), weight, density))
     w = None if weight is None else weight._a.reshape(-1)
     inside = a.reshape(-1)[~np.isnan(a.reshape(-1))] if w is None else a.reshape(-1)
     found = np.histogram(inside, edges, weights=w)[0].astype(a.dtype)
     if density:
         found = found / (found.sum() * np.diff(edges))
     return _histogram((wrap(found), wrap(edges.copy())))
+
+
+def _histogram_on_device(x, edges, weight, density):
+    """(counts or weights of the bins, edges), by binary search for each element."""
+    bins, inside = edges._a.size - 1, (x >= edges[0]) & (x <= edges[-1])
+    place = (searchsorted(edges, x, right=True) - 1).clamp(max=bins - 1)
+    found = bincount(place[inside], None if weight is None else weight.detach().reshape(-1)[inside], bins).to(x.dtype)
+    return found / (found.sum() * edges.diff()) if density else found, edges
 
 
 # ---- trapezoids --------------------------------------------------------------------------------------------------------------
@@ -222,9 +235,9 @@ def unravel_index(indices, shape):
     """
     if indices._a.dtype.kind not in "iu":
         raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
-    rest, found = indices._a.astype(np.int64), []
+    rest, found = wrap(indices._a.astype(np.int64)), []
     for n in reversed(shapes.as_sizes((shape,))):
-        found.append(wrap(rest % n))
+        found.append(rest % n)
         rest = rest // n
     return tuple(reversed(found))
 
