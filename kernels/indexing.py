@@ -7,9 +7,12 @@ of the same width (``raw``), so that a kernel has eight signatures instead of th
 Several sources may meet in one destination. The kernels that add or overwrite are therefore parallel over outer and inner
 only: an element has one writer, who sees the sources in order, and the result does not depend on the number of threads.
 """
+from importlib import import_module
+
 import numpy as np
 from numba import prange
 
+from ._device import DeviceArray
 from ._jit import get_num_threads, kernel
 
 BLOCK = 4096        # elements of work a task gets at least, where tasks may be cut freely
@@ -22,7 +25,7 @@ _OWN = "fdlq"       # the commonest dtypes go as they are: viewing them costs as
 
 def raw(x):
     """``x``'s elements as kernels that only move them take them: rarer dtypes as unsigned integers of the same width."""
-    if x.dtype.char in _OWN:
+    if x.dtype.char in _OWN or x.__class__ is DeviceArray:
         return x
     word = _WORDS.get(x.dtype.itemsize)
     return x if word is None else x.view(word)
@@ -398,3 +401,19 @@ def histc(x, low, high, out):
             counts[min(np.int64((v - low) * bins / width), bins - 1)] += 1
     for b in range(bins):
         out[b] = counts[b]
+
+
+# ---- on CUDA devices ---------------------------------------------------------------------------------------------------------
+
+def _twins(module, *kernels):
+    """Names functions of ``module``, imported when first called, as what the kernels do on DeviceArrays."""
+    for cpu in kernels:
+        def launch(*args, name=cpu.__name__):
+            return getattr(import_module("." + module, __package__), name)(*args)
+        cpu.on_device(launch)
+
+
+_twins("_cuda_indexing", gather, gather_rows, scatter, scatter_add, scatter_prod, scatter_extreme, index_select, index_add,
+       index_copy)
+_twins("_cuda_masks", masked_fill, where)
+_twins("_cuda_rearrange", triangle, flip, bincount, histc)

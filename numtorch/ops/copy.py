@@ -6,6 +6,7 @@ import numpy as np
 from .. import shape as shapes
 from ..op import needs_grad, op, record
 from ..tensor import Tensor, contiguous_format, preserve_format, storage_of, wrap
+from ._devices import apart, beside
 from ._layout import empty_in
 from .inplace import check_writable, without_overlap
 
@@ -41,8 +42,8 @@ def contiguous(input, *, memory_format=contiguous_format):
 
 
 def copy_backward(node, g):
-    """What was there is gone; the source gets the gradient."""
-    return None, g
+    """What was there is gone; the source gets the gradient, where it is."""
+    return None, g.to(node.ctx["source"]) if "source" in node.ctx else g
 
 
 def _copy_(self, src, non_blocking=False):
@@ -65,7 +66,8 @@ def _copy_(self, src, non_blocking=False):
         warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=2)
         source = source.real
     np.copyto(target, without_overlap(source, target), casting="unsafe")
-    return written(self, copy_backward, (self, src))
+    ctx = {"source": src.device} if apart(self._a, src._a) else {}
+    return written(self, copy_backward, (self, src), **ctx)
 
 
 def written(tensor, backward, inputs, saved=(), **ctx):
@@ -92,7 +94,8 @@ def _fill_(self, value):
         if value._a.ndim:
             raise RuntimeError("fill_ only supports 0-dimension value tensor but got tensor with "
                                f"{value._a.ndim} dimensions.")
-        self._a[...] = value._a
+        value = beside(value, self)
+        np.copyto(self._a, value._a, casting="unsafe")
         return written(self, fill_backward, (self, value))
     np.copyto(self._a, np.asarray(value), casting="unsafe")
     return written(self, fill_backward, (self, None))
@@ -122,11 +125,11 @@ def _resize_(self, *sizes):
     if self._rg:
         raise RuntimeError("cannot resize variables that require grad")
     n = shapes.numel(shape)
-    old = np.ascontiguousarray(self._a).reshape(-1)
+    old = np.ascontiguousarray(self._a, like=self._a).reshape(-1)
     if n <= old.size:
         self._a = old[:n].reshape(shape)
     else:
-        self._a = np.empty(shape, old.dtype)
+        self._a = np.empty(shape, old.dtype, like=old)
         self._a.reshape(-1)[:old.size] = old
         self._storage = None
     storage_of(self).version += 1

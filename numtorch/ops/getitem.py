@@ -9,9 +9,12 @@ import warnings
 
 import numpy as np
 
+from .. import devices
 from .. import kernels as K
 from .. import shape as shapes
 from .._legacy import legacy
+from ..kernels._device import DeviceArray, from_host
+from ..kernels._driver import OnHost
 from ..op import grad_name, needs_grad, record
 from ..tensor import Tensor, wrap
 from .index_dim import add_rows, wrapped_index
@@ -56,7 +59,7 @@ def getitem(self, key):
         i = key._a
         if i.dtype == np.int64 and i.ndim:
             return index(self, [i])
-        if i.dtype == np.bool_ and i.shape == a.shape and not needs_grad(self):
+        if i.dtype == np.bool_ and i.shape == a.shape and i.__class__ is a.__class__ and not needs_grad(self):
             return wrap(compress(a, i))
     if kind is tuple and len(key) <= a.ndim:
         for k in key:
@@ -188,8 +191,7 @@ def parse(key, a):
             basic += [_ALL] * _dims(k)
             if k.dtype == np.bool_:
                 masks.append((k, len(indices)))
-                found = coordinates(k)
-                indices += [np.ascontiguousarray(found[:, d]) for d in range(k.ndim)]
+                indices += columns(coordinates(k))
             else:
                 indices.append(k)
             dim += _dims(k)
@@ -224,9 +226,7 @@ def _item(k):
         return k.astype(np.bool_)
     if k.dtype.kind not in "biu":
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-    if not k.ndim and k.dtype != np.bool_:
-        return int(k)
-    return bool(k) if not k.ndim else k
+    return k if k.ndim else k.item()
 
 
 def _array(sequence):
@@ -254,6 +254,21 @@ def check_mask(mask, shape, at):
 
 
 # ---- index tensors -----------------------------------------------------------------------------------------------------------
+
+def columns(found):
+    """The columns of a matrix of coordinates as index arrays."""
+    return [np.ascontiguousarray(found[:, d], like=found) for d in range(found.shape[1])]
+
+
+def plan_for(a, indices):
+    """The Plan of index arrays (or None) for the array ``a``; those in the host's memory are brought to its CUDA device."""
+    for i in indices:
+        if i.__class__ is DeviceArray and (a.__class__ is not DeviceArray or i.device != a.device):
+            raise RuntimeError(f"indices should be either on cpu or on the same device as the indexed tensor ({devices.of(a)})")
+    if a.__class__ is not DeviceArray:
+        return Plan(a.shape, indices)
+    return K._cuda_indexing.Plan(a.shape, [from_host(i, a.device) if isinstance(i, np.ndarray) else i for i in indices])
+
 
 class Plan:
     """Index arrays applied to a tensor of some shape: which dims, where the result's dims go, and the flat row numbers."""
@@ -307,7 +322,6 @@ class Plan:
         """out[indices] += values, of the result's shape; equal places add up in order."""
         if not values.size:
             return
-        self.first + self.count
         if self.adjacent and out.flags.c_contiguous:
             target, back = self.folded(out), None
         else:       # index dims in front
@@ -317,9 +331,13 @@ class Plan:
             target = whole.reshape(1, shapes.numel(whole.shape[:len(dims)]), -1)
             if self.adjacent:
                 values = np.moveaxis(values, range(self.first, self.first + len(self.common)), range(len(self.common)))
-        add_rows(target, np.ascontiguousarray(values).reshape(target.shape[0], self.rows.size, -1), self.rows, 1)
+        add_rows(target, 1, self.rows, np.ascontiguousarray(values).reshape(target.shape[0], self.rows.size, -1), 1)
         if back is not None:
             back[...] = whole
+
+    def put(self, out, values):
+        """out[indices] = values, which broadcast to the result's shape."""
+        out[self.key()] = values
 
 
 def index(self, indices):
@@ -331,13 +349,13 @@ def index(self, indices):
     for i in indices:
         if i is not None:
             size = max(size, i.size)
-    if size * a.size > SMALL:
-        plan = Plan(a.shape, indices)
+    if size * a.size > SMALL or a.__class__ is DeviceArray:
+        plan = plan_for(a, indices)
         return record(plan.read(a), index_backward, (self,), (), plan=plan)
     try:
         out = a[tuple([_ALL if i is None else i for i in indices])]
-    except IndexError:
-        Plan(a.shape, indices)      # raises with torch's text
+    except (IndexError, OnHost):
+        plan_for(a, indices)        # raises with torch's text
         raise
     return record(out if out.flags.c_contiguous else np.ascontiguousarray(out), index_backward, (self,), (), plan=None,
                   shape=a.shape, indices=indices)
@@ -349,7 +367,7 @@ def index_backward(node, g):
 
 
 def _index_add_zeros(g, plan):
-    out = np.zeros(plan.shape, g._a.dtype)
+    out = np.zeros(plan.shape, g._a.dtype, like=g._a)
     plan.add(out, g._a)
     return record(out, _index_add_zeros_backward, (g,), (), plan=plan)
 

@@ -3,15 +3,17 @@ import numpy as np
 
 from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import grad_name, op, record
 from ..tensor import Tensor, wrap
+from ._devices import apart, beside, check_devices, two_devices
 from .indexing import add_into, arithmetic, check_range, fold, gather, index_array, number_as, writes
 from .inplace import without_overlap
 
 
-def _vector(index, name):
-    """A 0- or 1-dim index tensor as a contiguous int64 vector."""
-    a = index_array(index, name, "int32 or int64")
+def _vector(index, name, like):
+    """A 0- or 1-dim index tensor as an int64 vector; ``like``: the indexed array."""
+    a = index_array(index, name, like, "int32 or int64")
     if a.ndim > 1:
         raise IndexError(f"{name}(): Index is supposed to be a vector")
     return a.reshape(-1)
@@ -38,18 +40,20 @@ def index_select(input, dim, index):
             [3, 4]])
     """
     a = input._a
-    dim, i = shapes.wrap_dim(dim, a.ndim), _vector(index, "index_select")
+    dim, i = shapes.wrap_dim(dim, a.ndim), _vector(index, "index_select", a)
     n = a.shape[dim] if a.ndim else 1
-    if i.size and K.indexing.classify(i, n):
+    if i.size and i.__class__ is not DeviceArray and K.indexing.classify(i, n):
         raise IndexError("index out of range in self")
-    out = np.empty((*a.shape[:dim], i.size, *a.shape[dim + 1:]) if a.ndim else (), a.dtype)
+    out = np.empty((*a.shape[:dim], i.size, *a.shape[dim + 1:]) if a.ndim else (), a.dtype, like=a)
     select_into(out, a, dim, i)
     return record(out, index_select_backward, (input,), (index,), dim=dim, shape=a.shape)
 
 
 def select_into(out, a, dim, index):
     """out = a's entries ``index`` (checked) of ``dim``; out is C-contiguous."""
-    if out.size:
+    if a.__class__ is DeviceArray:
+        K._cuda_indexing.take(a, dim, index, out, "index_select")
+    elif out.size:
         K.indexing.index_select(K.indexing.raw(fold(a, dim)), index, K.indexing.raw(fold(out, dim)))
 
 
@@ -61,9 +65,8 @@ def index_select_backward(node, g):
 
 def index_add_zeros(g, shape, dim, index):
     """zeros(shape).index_add(dim, index, g), in one pass less."""
-    out = np.zeros(shape, g._a.dtype)
-    if g._a.size:
-        add_rows(fold(out, dim), fold(g._a, dim), _vector(index, "index_add"), 1)
+    out = np.zeros(shape, g._a.dtype, like=g._a)
+    add_rows(out, dim, _vector(index, "index_add", out), g._a, 1)
     return record(out, _index_add_zeros_backward, (g,), (index,), dim=dim)
 
 
@@ -74,10 +77,29 @@ def _index_add_zeros_backward(node, g):
     return index_select(g, node.ctx["dim"], index)
 
 
-def add_rows(out, x, index, alpha):
-    """out[o, index[j], :] += alpha x[o, j, :] on contiguous (outer, n, inner) arrays, in the dtype that kernels add in."""
-    x = arithmetic(x)
-    add_into(out, K.indexing.index_add, x, index, number_as(alpha, x.dtype), K.indexing.parts(x.size))
+def add_rows(out, dim, index, x, alpha):
+    """out[..., index[j], ...] += alpha x[..., j, ...] along ``dim``; out is C-contiguous in the host's memory."""
+    if not x.size:
+        return
+    if out.__class__ is DeviceArray:
+        if alpha != 1:
+            x = arithmetic(x)
+            x = (wrap(x) * number_as(alpha, x.dtype)[0].item())._a
+        K._cuda_indexing.put("add", out, dim, index, x, "index_add")
+        return
+    x = arithmetic(fold(x, dim))
+    add_into(fold(out, dim), K.indexing.index_add, x, index, number_as(alpha, x.dtype), K.indexing.parts(x.size))
+
+
+def write_rows(out, dim, index, x):
+    """out[..., index[j], ...] = x[..., j, ...] along ``dim``; out is C-contiguous in the host's memory."""
+    if not x.size:
+        return
+    if out.__class__ is DeviceArray:
+        K._cuda_indexing.put("set", out, dim, index, x, "index_copy")
+        return
+    x = fold(x, dim)
+    K.indexing.index_copy(K.indexing.raw(x), index, K.indexing.parts(x.size), K.indexing.raw(fold(out, dim)))
 
 
 def _check_source(name, out, dim, index, source, error):
@@ -120,13 +142,13 @@ def index_add(out, input, dim, index, source, *, alpha=1):
     >>> torch.zeros(2).index_add(0, torch.tensor([1, 1]), torch.tensor([2.0, 3.0]), alpha=10)
     tensor([ 0., 50.])
     """
-    dim, i = shapes.wrap_dim(dim, out.ndim), _vector(index, "index_add")
+    dim, i = shapes.wrap_dim(dim, out.ndim), _vector(index, "index_add", out)
+    check_devices("index_add", input, source)
     have = source._a.shape[dim] if source._a.ndim > dim else 1
     _check_source("index_add", out, dim, i, source, RuntimeError(
         f"index_add_(): Number of indices ({i.size}) should be equal to source.size(dim): ({have}), for dim: {dim}"))
     check_range(i, out.shape[dim] if out.ndim else 1, dim)
-    if source._a.size:
-        add_rows(fold(out, dim), fold(without_overlap(source._a, out), dim), i, alpha)
+    add_rows(out, dim, i, without_overlap(source._a, out), alpha)
     return index_add_backward, (input, source), (index,), {"dim": dim, "alpha": alpha}
 
 
@@ -158,14 +180,13 @@ def index_copy(out, input, dim, index, source):
     >>> torch.zeros(3).index_copy(0, torch.tensor([2, 0]), torch.tensor([5.0, 6.0]))
     tensor([6., 0., 5.])
     """
-    dim, i = shapes.wrap_dim(dim, out.ndim), _vector(index, "index_copy")
+    dim, i = shapes.wrap_dim(dim, out.ndim), _vector(index, "index_copy", out)
+    check_devices("index_copy", input, source)
     have = source._a.shape[dim] if source._a.ndim > dim else 1
     _check_source("index_copy", out, dim, i, source, IndexError(
         f"index_copy_(): Number of indices ({i.size}) should be equal to source.size(dim) ({have})"))
     check_range(i, out.shape[dim] if out.ndim else 1, dim, IndexError)
-    if source._a.size:
-        moved = fold(without_overlap(source._a, out), dim)
-        K.indexing.index_copy(K.indexing.raw(moved), i, K.indexing.parts(moved.size), K.indexing.raw(fold(out, dim)))
+    write_rows(out, dim, i, without_overlap(source._a, out))
     return index_copy_backward, (input, source), (index,), {"dim": dim}
 
 
@@ -194,16 +215,25 @@ def index_fill(out, input, dim, index, value):
     >>> torch.zeros(3).index_fill(0, torch.tensor([0, 2]), 7)
     tensor([7., 0., 7.])
     """
-    dim, i = shapes.wrap_dim(dim, out.ndim), _vector(index, "index_fill")
+    dim, i = shapes.wrap_dim(dim, out.ndim), _vector(index, "index_fill", out)
     if isinstance(value, Tensor) and value._a.ndim:
         raise RuntimeError("index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                            f"{value._a.ndim} dimension(s).")
+    value = beside(value, input)
+    fill = number_as(value, out.dtype)
+    if out.__class__ is DeviceArray:
+        fill = fill.reshape(()) if fill.__class__ is DeviceArray else np.full((), fill[0], out.dtype, like=out)
+        K._cuda_indexing.put("set", out, dim, i, fill, "index_fill", wrap=True)
+        return _filled_at(input, dim, index, value)
     i = wrapped_index(i, out.shape[dim] if out.ndim else 1, dim)
-    fill = number_as(value, out.dtype)[0]
     if out.ndim:
-        out[(slice(None),) * dim + (i,)] = fill
+        out[(slice(None),) * dim + (i,)] = fill[0]
     elif i.size:
-        out[...] = fill
+        out[...] = fill[0]
+    return _filled_at(input, dim, index, value)
+
+
+def _filled_at(input, dim, index, value):
     if isinstance(value, Tensor):
         return index_fill_backward, (input, value), (index,), {"dim": dim}
     return index_fill_backward, (input,), (index,), {"dim": dim}
@@ -217,12 +247,14 @@ def index_fill_backward(node, g):
     if len(node.edges) == 1:
         return gi
     n = g._a.shape[dim] if g._a.ndim else 1
-    positive = wrap(wrapped_index(_vector(index, "index_fill"), n, dim))
+    positive = wrap(wrapped_index(_vector(index, "index_fill", g._a), n, dim))
     return gi, index_select(g, dim, positive).sum() if node.needs[1] else None
 
 
 def wrapped_index(index, n, dim):
     """``index`` with negative entries counted from the end; IndexError unless all are in [-n, n)."""
+    if index.__class__ is DeviceArray:
+        return K._cuda_indexing.wrapped(index, n, "index")
     kind = K.indexing.classify(index.reshape(-1), n) if index.size else 0
     if kind == 2:
         flat = index.reshape(-1)
@@ -233,15 +265,20 @@ def wrapped_index(index, n, dim):
 
 # ---- the tensor as one long vector -------------------------------------------------------------------------------------------
 
-def _flat_index(name, index, n):
-    a = index._a
+def _flat_index(name, index, input):
+    a, n = index._a, input._a.size
+    if apart(a, input._a):
+        raise two_devices(name, input._a, a)
     if a.dtype != np.int64:
         raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {_kind(index)}")
-    i = np.ascontiguousarray(a).reshape(-1)
+    i = a.reshape(-1)
+    i = i if i.flags.c_contiguous else i.copy()
     if i.size:
         if n == 0:
             raise IndexError(f"{name}(): tried to take from an empty tensor" if name == "take" else
                              f"{name}_(): tried to put elements into an empty tensor")
+        if i.__class__ is DeviceArray:
+            return K._cuda_indexing.wrapped(i, n, name)
         kind = K.indexing.classify(i, n)
         if kind == 2:
             bad = i[(i < -n) | (i >= n)][0]
@@ -276,8 +313,8 @@ def take(input, index):
     tensor([4, 1])
     """
     a = input._a
-    i = _flat_index("take", index, a.size)
-    out = np.empty(index._a.shape, a.dtype)
+    i = _flat_index("take", index, input)
+    out = np.empty(index._a.shape, a.dtype, like=a)
     select_into(out.reshape(-1), a.reshape(-1), 0, i)
     return record(out, take_backward, (input,), (), shape=a.shape, index=i)
 
@@ -313,13 +350,15 @@ def put(out, input, index, source, accumulate=False):
     if index._a.size != source._a.size:
         raise IndexError(f"put_(): Expected source and index to have the same number of elements, but got source.numel() = "
                            f"{source._a.size}, index.numel() = {index._a.size}")
-    i = _flat_index("put", index, out.size)
+    i = _flat_index("put", index, input)
+    check_devices("put", input, source)
     values, flat = without_overlap(source._a, out).reshape(-1), out.reshape(-1)
-    if i.size and accumulate:
-        add_rows(fold(flat, 0), fold(values, 0), i, 1)
-    elif i.size:
-        raw = K.indexing.raw
-        K.indexing.index_copy(raw(fold(values, 0)), i, K.indexing.parts(i.size), raw(fold(flat, 0)))
+    if accumulate:
+        add_rows(flat, 0, i, values, 1)
+    else:
+        write_rows(flat, 0, i, values)
+    if not out.flags.c_contiguous:      # on a CUDA device
+        out[...] = flat.reshape(out.shape)
     return put_backward, (input, source), (), {"index": i, "accumulate": accumulate, "shape": source._a.shape}
 
 
@@ -389,7 +428,9 @@ def one_hot(tensor, num_classes=-1):
     if not a.size:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        return wrap(np.zeros((*a.shape, num_classes), np.int64))
+        return wrap(np.zeros((*a.shape, num_classes), np.int64, like=a))
+    if a.__class__ is DeviceArray:
+        return _one_hot_on_device(tensor, num_classes)
     low, high = int(a.min()), int(a.max())
     if low < 0:
         raise RuntimeError("Class values must be non-negative.")
@@ -402,3 +443,14 @@ def one_hot(tensor, num_classes=-1):
     out = np.zeros((a.size, num_classes), np.int64)
     out[np.arange(a.size), a.reshape(-1)] = 1
     return wrap(out.reshape(*a.shape, num_classes))
+
+
+def _one_hot_on_device(tensor, num_classes):
+    """one_hot without a look at the classes where their number is given: those out of range are reported later."""
+    if num_classes == -1:
+        num_classes = tensor.max().item() + 1
+    if num_classes < 1:
+        raise RuntimeError("num_classes should be positive")
+    out = np.zeros((*tensor._a.shape, num_classes), np.int64, like=tensor._a)
+    K._cuda_indexing.put("set", out, tensor._a.ndim, tensor._a[..., None], np.ones((), np.int64, like=out), "one_hot")
+    return wrap(out)

@@ -3,6 +3,9 @@
 A tensor and a dim are seen by the kernels as (outer, n, inner). Operations that write by index are declared once, by
 ``writes``, as a function that writes into an array: applied to a copy it is the operation, applied to the tensor's own memory
 its in-place form.
+
+On a CUDA device several sources of one place are added up in any order, and where they overwrite it any one of them stays. An
+index out of range is passed over there, and reported as a RuntimeError by the next call that waits for the device.
 """
 import functools
 import inspect
@@ -12,8 +15,10 @@ import numpy as np
 
 from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import INPLACE, attach, explaining, grad_name, needs_grad, op, record
 from ..tensor import Tensor, storage_of, wrap
+from ._devices import apart, check_devices, two_devices
 from .inplace import check_writable, rebase, without_overlap
 
 _INDEX_KINDS = {np.dtype(np.int64), np.dtype(np.int32)}
@@ -24,7 +29,7 @@ _INDEX_KINDS = {np.dtype(np.int64), np.dtype(np.int32)}
 def fold(a, dim):
     """``a`` as a C-contiguous (outer, n, inner) around ``dim``."""
     if not a.flags.c_contiguous:
-        a = np.ascontiguousarray(a)
+        a = np.ascontiguousarray(a, like=a)
     shape = a.shape
     if len(shape) == 2:
         return a[:, :, None] if dim else a[None]
@@ -35,19 +40,21 @@ def fold(a, dim):
     return a.reshape(shapes.numel(shape[:dim]), shape[dim], shapes.numel(shape[dim + 1:]))
 
 
-def index_array(index, name, dtypes_text="int32/int64"):
-    """An index tensor's elements as contiguous int64."""
+def index_array(index, name, like, dtypes_text="int32/int64"):
+    """An index tensor's elements as int64, contiguous in the host's memory; ``like``: the indexed array, of the same device."""
     a = index._a
-    if a.dtype == np.int64 and a.flags.c_contiguous:
+    if (a.__class__ is not np.ndarray or like.__class__ is not np.ndarray) and apart(a, like):
+        raise two_devices(name, like, a)
+    if a.dtype == np.int64 and (a.flags.c_contiguous or a.__class__ is DeviceArray):
         return a
     if a.dtype not in _INDEX_KINDS:
         raise RuntimeError(f"{name}(): Expected dtype {dtypes_text} for index")
-    return np.ascontiguousarray(a, np.int64).reshape(a.shape)
+    return np.ascontiguousarray(a, np.int64, like=a).reshape(a.shape)
 
 
 def check_range(index, n, dim, error=RuntimeError):
-    """Raises ``error`` with torch's text unless every element is in [0, n)."""
-    if index.size and K.indexing.classify(index.reshape(-1), n):
+    """Raises ``error`` with torch's text unless every element is in [0, n). On a CUDA device kernels check, and report later."""
+    if index.size and index.__class__ is not DeviceArray and K.indexing.classify(index.reshape(-1), n):
         raise out_of_range(index, n, dim, error)
 
 
@@ -110,13 +117,13 @@ def writes(name=None, out=True):
 
         @functools.wraps(fn)
         def functional(input, *args, **kwargs):
-            target = np.array(input._a, order="C")
+            target = input._a.copy()
             backward, inputs, saved, ctx = fn(target, input, *args, **kwargs)
             return record(target, backward, inputs, saved, **ctx)
 
         def in_place(self, *args, **kwargs):
             check_writable(self, own + "_", [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)])
-            target = self._a if self._a.flags.c_contiguous else np.ascontiguousarray(self._a)
+            target = self._a if self._a.flags.c_contiguous or self._a.__class__ is DeviceArray else np.ascontiguousarray(self._a)
             backward, inputs, saved, ctx = fn(target, self, *args, **kwargs)
             if target is not self._a:
                 self._a[...] = target.reshape(self._a.shape)
@@ -208,11 +215,13 @@ def gather(input, dim, index, *, sparse_grad=False):
     tensor([[1, 1],
             [4, 3]])
     """
-    i = index_array(index, "gather")
-    dim = _check_shapes("gather", input, dim, index)
     a = input._a
-    out = np.empty(i.shape, a.dtype)
-    if i.size:
+    i = index_array(index, "gather", a)
+    dim = _check_shapes("gather", input, dim, index)
+    out = np.empty(i.shape, a.dtype, like=a)
+    if a.__class__ is DeviceArray:
+        K._cuda_indexing.take(a, dim, i, out, "gather")
+    elif i.size:
         raw, part = K.indexing.raw, _part(a, i.shape, dim)
         if i.ndim == 2 and dim == 1:
             bad = K.indexing.gather_rows(i, raw(part if part.flags.c_contiguous else np.ascontiguousarray(part)), raw(out))
@@ -230,8 +239,8 @@ def gather_backward(node, g):
 
 
 def _scatter_add_zeros(g, shape, dim, index):
-    out = np.zeros(shape, g._a.dtype)
-    _scatter_run(out, dim, index_array(index, "scatter_add"), g._a, K.indexing.scatter_add)
+    out = np.zeros(shape, g._a.dtype, like=g._a)
+    _scatter_run(out, dim, index_array(index, "scatter_add", out), g._a, "add")
     return record(out, _scatter_add_zeros_backward, (g,), (index,), dim=dim)
 
 
@@ -242,17 +251,25 @@ def _scatter_add_zeros_backward(node, g):
     return gather(g, node.ctx["dim"], index)
 
 
-def _scatter_run(out, dim, index, source, kernel, *args, move=False):
-    """Runs a scatter kernel on the part of ``out`` that ``index``'s shape reaches; raises where an index is out of range."""
+def _scatter_run(out, dim, index, source, how):
+    """Combines ``source`` with the part of ``out`` that ``index``'s shape reaches: by "set", "add", "prod", "amax" or "amin".
+
+    Raises where an index is out of range.
+    """
     if not index.size:
+        return
+    if out.__class__ is DeviceArray:
+        K._cuda_indexing.put(how, out, dim, index, source, "scatter")
         return
     part = _part(out, index.shape, dim)
     whole = part if part.flags.c_contiguous else np.ascontiguousarray(part)
-    source = fold(_part(source, index.shape), dim)
-    if move:
-        bad = kernel(fold(index, dim), K.indexing.raw(source), K.indexing.raw(fold(whole, dim)))
+    source, kernels = fold(_part(source, index.shape), dim), K.indexing
+    if how == "set":
+        bad = kernels.scatter(fold(index, dim), kernels.raw(source), kernels.raw(fold(whole, dim)))
     else:
-        bad = add_into(fold(whole, dim), kernel, fold(index, dim), arithmetic(source), *args)
+        kernel = kernels.scatter_add if how == "add" else kernels.scatter_prod if how == "prod" else kernels.scatter_extreme
+        bad = add_into(fold(whole, dim), kernel, fold(index, dim), arithmetic(source),
+                       *((how == "amax",) if kernel is kernels.scatter_extreme else ()))
     if bad:
         raise out_of_range(index, whole.shape[dim] if whole.ndim else 1, dim)
     if whole is not part:
@@ -261,7 +278,9 @@ def _scatter_run(out, dim, index, source, kernel, *args, move=False):
 
 def _filled(value, like, shape):
     """``value`` as an array of ``shape`` and ``like``'s dtype."""
-    return np.full(shape, number_as(value, like.dtype)[0], like.dtype)
+    if like.__class__ is DeviceArray:
+        shape = ()
+    return np.full(shape, number_as(value, like.dtype)[0], like.dtype, like=like)
 
 
 @writes()
@@ -288,8 +307,10 @@ def scatter(out, input, dim, index, src=None, *, value=None, reduce=None):
         raise TypeError("scatter() missing 1 required positional arguments: \"src\"")
     if reduce is not None and reduce not in ("add", "multiply"):
         raise RuntimeError("reduce argument must be either add or multiply.")
-    i = index_array(index, "scatter")
+    i = index_array(index, "scatter", out)
     dim = _check_shapes("scatter", input, dim, index, src)
+    if src is not None:
+        check_devices("scatter", input, src)
     if src is not None and src._a.dtype != out.dtype:
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
     source = without_overlap(src._a, out) if src is not None else _filled(value, out, i.shape)
@@ -297,12 +318,12 @@ def scatter(out, input, dim, index, src=None, *, value=None, reduce=None):
     if src is not None:
         inputs, ctx["shape"] = (input, src), src._a.shape
     if reduce is None:
-        _scatter_run(out, dim, i, source, K.indexing.scatter, move=True)
+        _scatter_run(out, dim, i, source, "set")
         return scatter_backward if src is not None else _scatter_value_backward, inputs, (index,), ctx
     if reduce == "add":
-        _scatter_run(out, dim, i, source, K.indexing.scatter_add)
+        _scatter_run(out, dim, i, source, "add")
         return scatter_add_backward, inputs, (index,), ctx
-    _scatter_run(out, dim, i, source, K.indexing.scatter_prod)
+    _scatter_run(out, dim, i, source, "prod")
     return _scatter_multiply_backward, inputs, (), {}
 
 
@@ -353,11 +374,12 @@ def scatter_add(out, input, dim, index, src):
     >>> torch.zeros(2).scatter_add(0, torch.tensor([1, 1]), torch.tensor([5.0, 6.0]))
     tensor([ 0., 11.])
     """
-    i = index_array(index, "scatter")
+    i = index_array(index, "scatter", out)
     dim = _check_shapes("scatter_add", input, dim, index, src)
+    check_devices("scatter_add", input, src)
     if src._a.dtype != out.dtype:
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
-    _scatter_run(out, dim, i, without_overlap(src._a, out), K.indexing.scatter_add)
+    _scatter_run(out, dim, i, without_overlap(src._a, out), "add")
     return scatter_add_backward, (input, src), (index,), {"dim": dim, "shape": src._a.shape}
 
 
@@ -390,8 +412,9 @@ def scatter_reduce(out, input, dim, index, src, reduce, *, include_self=True):
     """
     if reduce not in _REDUCTIONS:
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
-    i = index_array(index, "scatter")
+    i = index_array(index, "scatter", out)
     dim = _check_shapes("scatter_reduce", input, dim, index, src)
+    check_devices("scatter_reduce", input, src)
     if src._a.dtype != out.dtype:
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
     check_range(i, out.shape[dim] if out.ndim else 1, dim)
@@ -399,18 +422,19 @@ def scatter_reduce(out, input, dim, index, src, reduce, *, include_self=True):
     if out is input._a and needs_grad(input, src):
         saved_input = wrap(input._a.copy())       # backward needs the values before the write
     if not include_self:
-        _scatter_run(out, dim, i, _filled(_neutral(reduce, out.dtype), out, i.shape), K.indexing.scatter, move=True)
-    if reduce in ("amax", "amin"):
-        _scatter_run(out, dim, i, source, K.indexing.scatter_extreme, reduce == "amax")
-    elif reduce == "prod":
-        _scatter_run(out, dim, i, source, K.indexing.scatter_prod)
-    else:
-        _scatter_run(out, dim, i, source, K.indexing.scatter_add)
+        _scatter_run(out, dim, i, _filled(_neutral(reduce, out.dtype), out, i.shape), "set")
+    _scatter_run(out, dim, i, source, "add" if reduce in ("sum", "mean") else reduce)
     if reduce == "mean":
-        counts = np.full(out.shape, int(include_self), np.int64)
-        _scatter_run(counts, dim, i, np.ones(i.shape, np.int64), K.indexing.scatter_add)
-        np.maximum(counts, 1, out=counts)
-        out[...] = out // counts if out.dtype.kind in "iu" else out / counts
+        counts = np.full(out.shape, int(include_self), np.int64, like=out)
+        _scatter_run(counts, dim, i, _filled(1, counts, i.shape), "add")
+        counts = wrap(counts).clamp_min(1)._a
+        if out.dtype.kind not in "iu":
+            out[...] = (wrap(out) / wrap(counts))._a
+        elif out.__class__ is DeviceArray:
+            K._cuda_pointwise.run("div_floor_integral", ("int64",) * 3, [out.astype(np.int64), counts], counts)
+            out[...] = counts
+        else:
+            out[...] = out // counts
     result = wrap(out.copy()) if reduce in ("amax", "amin") and needs_grad(input, src) else None
     return scatter_reduce_backward, (input, src), (saved_input, index, src, result), {
         "dim": dim, "reduce": reduce, "include_self": include_self}
@@ -455,7 +479,8 @@ def _reduce_sum_backward(node, g, input, src, index, dim, include_self):
 
 
 def _reduce_mean_backward(node, g, input, src, index, dim, include_self):
-    counts = wrap(np.full(g._a.shape, int(include_self), g._a.dtype)).scatter_add(dim, index, wrap(np.ones_like(src._a)))
+    counts = wrap(np.full(g._a.shape, int(include_self), g._a.dtype, like=g._a)).scatter_add(
+        dim, index, wrap(np.ones_like(src._a)))
     counts = counts.masked_fill(counts == 0, 1)
     return g / counts, gather(g, dim, index) / gather(counts, dim, index)
 

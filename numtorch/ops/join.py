@@ -2,11 +2,15 @@
 import itertools
 
 import numpy as np
+from numpy import ndarray
 
 from .. import dtypes
+from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import op, record
 from ..tensor import Tensor, wrap
+from ._devices import check_devices
 
 
 def _list(name, tensors):
@@ -19,13 +23,23 @@ def _list(name, tensors):
     return tuple(tensors)
 
 
-def _joined(arrays, axis):
-    """The arrays side by side along ``axis``, in their promoted dtype. np.concatenate copies whole rows: memory-bound."""
+def _promoted(arrays):
+    """The dtype that the arrays are promoted to."""
     want = arrays[0].dtype
     for a in arrays:
         if a.dtype != want:
             want = dtypes.promote_types(dtypes._from_np[want], dtypes._from_np[a.dtype])._np
-    return np.concatenate([a if a.dtype == want else a.astype(want) for a in arrays], axis)
+    return want
+
+
+def _joined(arrays, axis):
+    """The arrays side by side along ``axis``, in their promoted dtype. np.concatenate copies whole rows: memory-bound."""
+    want = _promoted(arrays)
+    arrays = [a if a.dtype == want else a.astype(want) for a in arrays]
+    if DeviceArray not in map(type, arrays):
+        return np.concatenate(arrays, axis)
+    check_devices("cat", *[wrap(a) for a in arrays])
+    return K.copy.concatenate(arrays, axis)
 
 
 @op(out=True, aliases=("concat", "concatenate"))
@@ -49,7 +63,7 @@ def cat(tensors, dim=0):
     arrays = [t._a for t in tensors]
     first = arrays[0]
     for a in arrays:
-        if a.ndim != first.ndim or a.dtype != first.dtype or not a.ndim:
+        if a.ndim != first.ndim or a.dtype != first.dtype or not a.ndim or a.__class__ is not ndarray:
             return _cat_unlike(tensors, dim)
     dim = shapes.wrap_dim(dim, first.ndim)
     try:
@@ -76,7 +90,7 @@ def _cat_unlike(tensors, dim):
             if d != dim and n != m:
                 raise RuntimeError(f"Sizes of tensors must match except in dimension {dim}. Expected size {n} but got size {m} "
                                    f"for tensor number {i} in the list.")
-    arrays = [t._a if t._a.shape != (0,) else np.empty((*first.shape[:dim], 0, *first.shape[dim + 1:]), t._a.dtype)
+    arrays = [t._a if t._a.shape != (0,) else np.empty((*first.shape[:dim], 0, *first.shape[dim + 1:]), t._a.dtype, like=t._a)
               for t in tensors]
     return record(_joined(arrays, dim), cat_backward, tensors, dim=dim, shapes=[t._a.shape for t in tensors])
 
@@ -86,7 +100,7 @@ def cat_backward(node, g):
     dim, start, found = node.ctx["dim"], 0, []
     for edge, shape in zip(node.edges, node.ctx["shapes"]):
         if shape == (0,):
-            found.append(wrap(np.zeros(0, g._a.dtype)) if edge is not None else None)
+            found.append(wrap(np.zeros(0, g._a.dtype, like=g._a)) if edge is not None else None)
             continue
         found.append(g.narrow(dim, start, shape[dim]) if edge is not None else None)
         start += shape[dim]
@@ -185,9 +199,9 @@ def block_diag(*tensors):
                                "dimensions")
     if not tensors:
         return wrap(np.zeros((1, 0), dtypes.get_default_dtype()._np))
+    check_devices("block_diag", *tensors)
     wide = [t._a.reshape(1, -1) if t._a.ndim < 2 else t._a for t in tensors]
-    want = _joined([w.reshape(-1)[:0] for w in wide], 0).dtype
-    out = np.zeros((sum(w.shape[0] for w in wide), sum(w.shape[1] for w in wide)), want)
+    out = np.zeros((sum(w.shape[0] for w in wide), sum(w.shape[1] for w in wide)), _promoted(wide), like=wide[0])
     places, r, c = [], 0, 0
     for w in wide:
         places.append((slice(r, r + w.shape[0]), slice(c, c + w.shape[1])))
@@ -226,7 +240,7 @@ def repeat(self, *repeats):
     wide = (1,) * (len(repeats) - a.ndim) + a.shape
     pairs = [n for pair in zip(repeats, wide) for n in pair]
     single = [n for s in wide for n in (1, s)]
-    out = np.array(np.broadcast_to(a.reshape(single), pairs), order="C").reshape([r * s for r, s in zip(repeats, wide)])
+    out = np.broadcast_to(a.reshape(single), pairs).copy().reshape([r * s for r, s in zip(repeats, wide)])
     return record(out, repeat_backward, (self,), pairs=pairs, shape=a.shape)
 
 
@@ -318,7 +332,7 @@ def combinations(input, r=2, with_replacement=False):
     if r < 0:
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     if r == 0:
-        return wrap(np.empty(0, input._a.dtype))
+        return wrap(np.empty(0, input._a.dtype, like=input._a))
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(choose(range(input._a.size), r)), np.int64).reshape(-1, r)
-    return input.index_select(0, wrap(rows.reshape(-1))).reshape(rows.shape)
+    return input.index_select(0, wrap(rows.reshape(-1)).to(input.device)).reshape(rows.shape)

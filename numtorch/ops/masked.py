@@ -4,8 +4,10 @@ import numpy as np
 from .. import dtypes
 from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import INPLACE, grad_name, op, record, type_name
 from ..tensor import Tensor, wrap
+from ._devices import apart, beside, check_devices, two_devices
 from .indexing import number_as, written
 from .inplace import check_writable, without_overlap
 
@@ -65,7 +67,10 @@ def where(condition, input=None, other=None):
                         "\n * (Tensor condition, Number self, Number other)")
     c = _condition("where", condition)
     x, y = operands(input, other)
-    if c.shape == x.shape == y.shape and c.flags.c_contiguous and x.flags.c_contiguous and y.flags.c_contiguous:
+    if c.__class__ is DeviceArray or x.__class__ is DeviceArray or y.__class__ is DeviceArray:
+        out = _where_on_device(c, x, y)
+        input, other = beside(input, wrap(out)), beside(other, wrap(out))
+    elif c.shape == x.shape == y.shape and c.flags.c_contiguous and x.flags.c_contiguous and y.flags.c_contiguous:
         out = np.empty(c.shape, x.dtype)
         raw = K.indexing.raw
         K.indexing.where(c.reshape(-1), raw(x.reshape(-1)), raw(y.reshape(-1)), raw(out.reshape(-1)))
@@ -74,6 +79,18 @@ def where(condition, input=None, other=None):
         out = np.where(c, x, y)
     return record(out, where_backward, (input if isinstance(input, Tensor) else None,
                                         other if isinstance(other, Tensor) else None), (condition,))
+
+
+def _where_on_device(c, x, y):
+    """where with arrays on a CUDA device, or numbers of no dims in the host's memory."""
+    from ._pointwise import same_device
+
+    same_device("where", [wrap(a) for a in (c, x, y)])
+    if c.__class__ is not DeviceArray:      # one condition for all
+        c = np.full((), c.item(), np.bool_, like=x if x.__class__ is DeviceArray else y)
+    out = np.empty(shapes.broadcast_shapes(c.shape, x.shape, y.shape), x.dtype, like=c)
+    K._cuda_masks.choose(c, x, y, out)
+    return out
 
 
 def where_backward(node, g):
@@ -95,7 +112,10 @@ def _fill_value(value):
 
 
 def _fill_run(x, mask, fill, out):
-    """out = fill[0] where mask else x; out has their common shape, is C-contiguous, and may be x."""
+    """out = fill[0] where mask else x; out has their common shape, and may be x."""
+    if x.__class__ is DeviceArray:
+        K._cuda_masks.choose(mask, fill.reshape(()), x, out)
+        return
     if x.flags.c_contiguous and x.shape == out.shape and mask.flags.c_contiguous and out.flags.c_contiguous:
         rest = x.shape[x.ndim - mask.ndim:]
         if mask.shape == rest and (mask.size >= 16 or mask.size == x.size > 0):
@@ -134,9 +154,12 @@ def masked_fill(input, mask, value):
     tensor([-1.,  2.])
     """
     _check_mask("masked_fill_", mask)
-    a, fill = input._a, number_as(_fill_value(value), input._a.dtype)
+    value = beside(_fill_value(value), input)
+    a, fill = input._a, number_as(value, input._a.dtype)
     shape = a.shape if a.shape == mask._a.shape else shapes.broadcast_shapes(mask._a.shape, a.shape)
-    out = np.empty(shape, a.dtype)
+    if apart(a, mask._a):
+        raise two_devices("masked_fill", a, mask._a)
+    out = np.empty(shape, a.dtype, like=a)
     _fill_run(a, mask._a, fill, out)
     return _record_fill(out, input, mask, value)
 
@@ -162,17 +185,21 @@ def _masked_fill_tensor_backward(node, g):
 
 def masked_fill_(self, mask, value):
     """``masked_fill``, written into the tensor itself, which is returned; the mask may not be larger than it."""
-    others = [value] if isinstance(value, Tensor) else []
-    check_writable(self, "masked_fill_", others)
+    check_writable(self, "masked_fill_", [value] if isinstance(value, Tensor) else [])
     _check_mask("masked_fill_", mask)
-    fill = number_as(_fill_value(value), self._a.dtype)
+    return fill_where(self, mask, value, _masked_fill_tensor_backward if isinstance(value, Tensor) else masked_fill_backward)
+
+
+def fill_where(self, mask, value, backward):
+    """Writes ``value`` into the tensor where ``mask``, recorded with ``backward``; returns the tensor."""
+    value = beside(_fill_value(value), self)
+    fill = number_as(value, self._a.dtype)
+    check_devices("masked_fill_", self, mask)
     shape = shapes.broadcast_shapes(self._a.shape, mask._a.shape)
     if shape != self._a.shape:
         raise RuntimeError(f"output with shape {list(self._a.shape)} doesn't match the broadcast shape {list(shape)}")
     _fill_run(self._a, mask._a, fill, self._a)
-    if others:
-        return written(self, _masked_fill_tensor_backward, (self, value), (mask,), {})
-    return written(self, masked_fill_backward, (self,), (mask,), {})
+    return written(self, backward, (self, value) if isinstance(value, Tensor) else (self,), (mask,), {})
 
 
 Tensor.masked_fill_ = INPLACE["masked_fill_"] = masked_fill_
@@ -187,6 +214,8 @@ def _ends(mask):
 
 def compress(x, mask):
     """The elements of ``x`` where ``mask``, in order; arrays of one shape."""
+    if x.__class__ is DeviceArray:
+        return K._cuda_masks.compress(x, mask)
     flat = np.ascontiguousarray(mask).reshape(-1)
     ends = _ends(flat)
     out = np.empty(int(ends[-1]), x.dtype)
@@ -213,6 +242,7 @@ def masked_select(input, mask):
     """
     if mask._a.dtype != np.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
+    check_devices("masked_select", input, mask)
     shape = shapes.broadcast_shapes(input._a.shape, mask._a.shape)
     x, m = np.broadcast_to(input._a, shape), np.broadcast_to(mask._a, shape)
     return record(compress(x, m), masked_select_backward, (input,), (mask,), shape=shape)
@@ -226,8 +256,11 @@ def masked_select_backward(node, g):
 
 def masked_scatter_zeros(g, mask):
     """Zeros of the mask's shape with the elements of ``g``, a vector, where the mask is True."""
-    out = np.zeros(mask.shape, g._a.dtype)
-    out[mask] = g._a
+    out = np.zeros(mask.shape, g._a.dtype, like=g._a)
+    if out.__class__ is DeviceArray:
+        K._cuda_masks.scatter(out, mask, g._a, out, "masked_select")
+    else:
+        out[mask] = g._a
     return record(out, _masked_scatter_zeros_backward, (g,), (), mask=mask)
 
 
@@ -239,6 +272,9 @@ def _masked_scatter_zeros_backward(node, g):
 
 def _scatter_run(x, mask, source, out):
     """out = x, but where mask the next element of source; out C-contiguous, perhaps x itself."""
+    if out.__class__ is DeviceArray:
+        K._cuda_masks.scatter(x, mask, source, out, "masked_scatter")
+        return
     flat = np.ascontiguousarray(mask).reshape(-1)
     ends = _ends(flat)
     if int(ends[-1]) > source.size:
@@ -250,6 +286,7 @@ def _scatter_run(x, mask, source, out):
 
 def _check_scatter(input, mask, source):
     _check_mask("masked_scatter_", mask)
+    check_devices("masked_scatter", input, mask, source)
     if input._a.dtype != source._a.dtype:
         raise RuntimeError("masked_scatter: expected self and source to have same dtypes but got"
                            f"{type_name(input.dtype)} and {type_name(source.dtype)}")
@@ -273,7 +310,7 @@ def masked_scatter(input, mask, source):
     """
     _check_scatter(input, mask, source)
     shape = shapes.broadcast_shapes(input._a.shape, mask._a.shape)
-    out = np.empty(shape, input._a.dtype)
+    out = np.empty(shape, input._a.dtype, like=input._a)
     _scatter_run(np.broadcast_to(input._a, shape), np.broadcast_to(mask._a, shape), source._a, out)
     return record(out, masked_scatter_backward, (input, source), (mask,), shape=source._a.shape)
 
@@ -289,7 +326,7 @@ def masked_scatter_backward(node, g):
         if spare:
             from .join import cat
 
-            gs = cat([gs, wrap(np.zeros(spare, gs._a.dtype))])
+            gs = cat([gs, wrap(np.zeros(spare, gs._a.dtype, like=gs._a))])
         gs = gs.reshape(shape)
     return masked_fill(g, mask, 0) if node.needs[0] else None, gs
 
@@ -301,7 +338,7 @@ def masked_scatter_(self, mask, source):
     shape = shapes.broadcast_shapes(self._a.shape, mask._a.shape)
     if shape != self._a.shape:
         raise RuntimeError(f"output with shape {list(self._a.shape)} doesn't match the broadcast shape {list(shape)}")
-    target = self._a if self._a.flags.c_contiguous else np.empty(shape, self._a.dtype)
+    target = self._a if self._a.flags.c_contiguous else np.empty(shape, self._a.dtype, like=self._a)
     _scatter_run(self._a, np.broadcast_to(mask._a, shape), without_overlap(source._a, target), target)
     if target is not self._a:
         self._a[...] = target
@@ -317,7 +354,9 @@ def coordinates(a):
     """The coordinates of the elements of ``a`` that are not zero: int64 (count, ndim)."""
     mask = a if a.dtype == np.bool_ else a != 0
     if not mask.ndim:
-        return np.empty((int(mask), 0), np.int64)
+        return np.empty((int(mask.item()), 0), np.int64, like=a)
+    if a.__class__ is DeviceArray:
+        return K._cuda_masks.coordinates(mask)
     flat = np.ascontiguousarray(mask).reshape(-1)
     ends = _ends(flat)
     out = np.empty((int(ends[-1]), mask.ndim), np.int64)
@@ -345,7 +384,7 @@ def nonzero(input, *, as_tuple=False):
     if as_tuple:
         a = input._a.reshape(1) if not input._a.ndim else input._a
         found = coordinates(a)
-        return tuple(wrap(np.ascontiguousarray(found[:, d])) for d in range(a.ndim))
+        return tuple(wrap(np.ascontiguousarray(found[:, d], like=a)) for d in range(a.ndim))
     return wrap(coordinates(input._a))
 
 

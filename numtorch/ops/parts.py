@@ -2,10 +2,13 @@
 import numpy as np
 
 from .. import shape as shapes
+from ..kernels._device import DeviceArray, strided_view
 from ..op import INPLACE, needs_grad, op, record
 from ..tensor import Tensor, storage_of, wrap
+from ._devices import check_devices
 from .inplace import check_writable
 from .view import basic_view, select, split
+from .view_parts import diagonal_of
 
 
 @op(method=True)
@@ -85,7 +88,8 @@ def split_with_sizes(input, split_sizes, dim=0):
 
 def _with_part(input, src, find, backward, **ctx):
     """A copy of ``input`` whose part ``find(copy)`` is ``src``."""
-    out = np.array(input._a, order="C")
+    check_devices(backward.__name__.removesuffix("_backward"), input, src)
+    out = input._a.copy()
     part = find(out)
     if part.shape != src._a.shape:
         raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src._a.shape)}, slice "
@@ -149,12 +153,6 @@ def slice_scatter(input, src, dim=0, start=None, end=None, step=1):
     return _with_part(input, src, lambda a: a[key], slice_scatter_backward, key=key)
 
 
-def _diagonal(a, at):
-    part = a.diagonal(*at)
-    part.flags.writeable = True     # NumPy hands out the view read-only, for reasons of its own history
-    return part
-
-
 @op(method=True)
 def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
     """A copy of ``input`` in which a diagonal of two dims is ``src``, its last dim along the diagonal.
@@ -168,7 +166,7 @@ def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
             [0., 1.]])
     """
     at = (offset, shapes.wrap_dim(dim1, input._a.ndim), shapes.wrap_dim(dim2, input._a.ndim))
-    return _with_part(input, src, lambda a: _diagonal(a, at), diagonal_scatter_backward, at=at)
+    return _with_part(input, src, lambda a: diagonal_of(a, *at), diagonal_scatter_backward, at=at)
 
 
 def diagonal_scatter_backward(node, g):
@@ -176,6 +174,16 @@ def diagonal_scatter_backward(node, g):
     at = node.ctx["at"]
     gi = diagonal_scatter(g, wrap(np.zeros_like(g._a.diagonal(*at))), *at) if node.needs[0] else None
     return gi, g.diagonal(*at) if node.needs[1] else None
+
+
+def _fill_diagonal(a, value, wrap):
+    if a.__class__ is not DeviceArray:
+        np.fill_diagonal(a, value, wrap)
+        return
+    step = a.shape[1] + 1 if wrap and a.ndim == 2 else max(a.shape)
+    for first in range(0, min(a.shape) and a.shape[0], step):
+        part = a[first:first + step]
+        strided_view(part, (min(part.shape),), (sum(part.strides),))[...] = value
 
 
 _plain = wrap       # torch's name for an argument hides it below
@@ -200,10 +208,10 @@ def fill_diagonal_(self, fill_value, wrap=False):
     if a.ndim > 2 and len(set(a.shape)) > 1:
         raise RuntimeError("all dimensions of input must be of equal length")
     if needs_grad(self):
-        places = np.zeros(a.shape, np.bool_)
-        np.fill_diagonal(places, True, wrap)
+        places = np.zeros(a.shape, np.bool_, like=a)
+        _fill_diagonal(places, True, wrap)
         return self.masked_fill_(_plain(places), fill_value)
-    np.fill_diagonal(a, number_as(fill_value, a.dtype)[0], wrap)
+    _fill_diagonal(a, number_as(fill_value, a.dtype)[0], wrap)
     storage_of(self).version += 1
     return self
 

@@ -1,14 +1,18 @@
 """Elements in other places: flip, roll, rot90, triangles, diagonals, repeat_interleave."""
 import numpy as np
 
+from .. import devices
 from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import grad_name, op, record, type_name
 from ..tensor import Tensor, wrap
+from ._devices import check_devices
 from ._one_node import one_node
 from .index_dim import index_select
 from .indexing import fold
 from .view import diagonal_backward
+from .view_parts import diagonal_of
 
 # ---- turning -----------------------------------------------------------------------------------------------------------------
 
@@ -26,11 +30,11 @@ def flip(input, *dims):
 
 
 def _flipped(a, dims):
-    if len(dims) == 1 and a.size:
+    if len(dims) == 1 and a.size and a.__class__ is not DeviceArray:
         out = np.empty(a.shape, a.dtype)
         K.indexing.flip(K.indexing.raw(fold(a, dims[0])), K.indexing.raw(fold(out, dims[0])))
         return out
-    return np.ascontiguousarray(np.flip(a, dims)) if a.ndim else a.copy()
+    return np.flip(a, dims).copy() if a.ndim else a.copy()
 
 
 def flip_backward(node, g):
@@ -74,9 +78,28 @@ def roll(input, shifts, dims=None):
     if not dims and len(shifts) > 1 or dims and len(dims) != len(shifts):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
     dims = tuple(shapes.wrap_dim(d, input._a.ndim) for d in dims)
-    out = np.roll(input._a, shifts, dims) if dims and input._a.ndim else np.roll(input._a, shifts[0]) if not dims else \
-        input._a.copy()
-    return record(np.ascontiguousarray(out).reshape(input._a.shape), roll_backward, (input,), shifts=shifts, dims=dims)
+    a = input._a
+    if a.__class__ is DeviceArray:
+        out = _rolled(a, shifts, dims) if dims else _rolled(a.reshape(-1), shifts, (0,))
+    else:
+        out = np.roll(a, shifts, dims) if dims and a.ndim else np.roll(a, shifts[0]) if not dims else a.copy()
+    return record(np.ascontiguousarray(out, like=a).reshape(a.shape), roll_backward, (input,), shifts=shifts, dims=dims)
+
+
+def _rolled(a, shifts, dims):
+    """A copy with the entries moved, in parts that stay together: two along each dim."""
+    places, out = [((), ())], np.empty(a.shape, a.dtype, like=a)
+    if not a.size:
+        return out
+    for d, n in enumerate(a.shape):
+        shift = sum(s for s, e in zip(shifts, dims) if e == d) % n
+        cuts = [(slice(0, n - shift), slice(shift, n))]
+        if shift:
+            cuts.append((slice(n - shift, n), slice(0, shift)))
+        places = [((*source, s), (*target, t)) for source, target in places for s, t in cuts]
+    for source, target in places:
+        out[target] = a[source]
+    return out
 
 
 def roll_backward(node, g):
@@ -121,7 +144,7 @@ def _triangle(input, diagonal, lower):
     a = input._a
     if a.ndim < 2:
         raise RuntimeError(f"{'tril' if lower else 'triu'}: input tensor must have at least 2 dimensions")
-    x = np.ascontiguousarray(a)
+    x = np.ascontiguousarray(a, like=a)
     out = np.empty_like(x)
     if x.size:
         flat = (-1, *x.shape[-2:])
@@ -170,12 +193,13 @@ def triu_backward(node, g):
 
 
 def _triangle_indices(row, col, offset, lower, dtype, device):
-    from ..devices import check
-
-    check(device)
     if row < 0 or col < 0:
         name, n = ("row", row) if row < 0 else ("col", col)
         raise RuntimeError(f"{name} must be non-negative, got{n}")
+    place = devices.check(device)
+    if place.type == "cuda":
+        found = K._cuda_rearrange.triangle_indices(row, col, offset, lower, place.index)
+        return wrap(found if dtype is None else found.astype(dtype._np))
     inside = np.tri(row, col, offset if lower else offset - 1, bool)
     found = np.array(np.nonzero(inside if lower else ~inside))
     return wrap(found if dtype is None else found.astype(dtype._np))
@@ -221,7 +245,7 @@ def diag(input, diagonal=0):
         return diag_embed(input, diagonal)
     if input._a.ndim == 2:
         a = input._a
-        return record(np.array(a.diagonal(diagonal)), _diag_backward, (input,), at=(diagonal, 0, 1), shape=a.shape)
+        return record(a.diagonal(diagonal).copy(), _diag_backward, (input,), at=(diagonal, 0, 1), shape=a.shape)
     raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input._a.ndim}D")
 
 
@@ -252,10 +276,8 @@ def diag_embed(input, offset=0, dim1=-2, dim2=-1):
     shape = list(a.shape[:-1])
     for d in sorted((dim1, dim2)):
         shape.insert(d, n)
-    out = np.zeros(shape, a.dtype)
-    part = out.diagonal(offset, dim1, dim2)
-    part.flags.writeable = True
-    part[...] = a
+    out = np.zeros(shape, a.dtype, like=a)
+    diagonal_of(out, offset, dim1, dim2)[...] = a
     return record(out, diag_embed_backward, (input,), at=(offset, dim1, dim2))
 
 
@@ -298,12 +320,14 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
     """
     if repeats is None:
         return wrap(_repeated(input, input._a.size, output_size))
+    whole = output_size
     if dim is None:
         input, dim = input.reshape(-1), 0
     n = input._a.shape[shapes.wrap_dim(dim, input._a.ndim)] if input._a.ndim else 1
     if isinstance(repeats, Tensor):
         if repeats._a.ndim > 1:
             raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
+        check_devices("repeat_interleave", input, repeats)
         if repeats._a.size not in (1, n):
             raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = "
                                f"{repeats._a.size} and input.size({dim}) = {n}")
@@ -311,8 +335,10 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
     else:
         if repeats < 0:
             raise RuntimeError("Repeats must be non-negative")
-        times = wrap(np.full(n, repeats, np.int64))
-    return index_select(input, dim, wrap(_repeated(times, n, output_size)))
+        times, whole = wrap(np.full(n, repeats, np.int64, like=input._a)), repeats * n
+        if output_size not in (None, whole):
+            raise RuntimeError("allocated size does not match required size")
+    return index_select(input, dim, wrap(_repeated(times, n, whole)))
 
 
 def _repeated(repeats, n, output_size):
@@ -321,6 +347,8 @@ def _repeated(repeats, n, output_size):
         raise NotImplementedError(f"\"repeat_interleave_cpu\" not implemented for '{type_name(repeats.dtype)}'")
     if a.ndim > 1:
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+    if a.__class__ is DeviceArray:
+        return K._cuda_rearrange.repeated(a, output_size)
     if a.size and a.min() < 0:
         raise RuntimeError("repeats can not be negative")
     found = np.repeat(np.arange(n, dtype=np.int64), a)

@@ -3,12 +3,14 @@ import warnings
 
 import numpy as np
 
+from ..kernels._device import DeviceArray
 from ..op import INPLACE, grad_name, needs_grad, op, record, type_name
 from ..tensor import Tensor, storage_of, wrap
-from .getitem import Plan, basic_part, check_mask, index_backward, out_of_bounds, parse, plain_slice
+from ._devices import apart, beside, two_devices
+from .getitem import basic_part, check_mask, columns, index_backward, out_of_bounds, parse, plain_slice, plan_for
 from .indexing import number_as, written
 from .inplace import check_writable, without_overlap
-from .masked import coordinates
+from .masked import coordinates, fill_where, where
 
 
 def setitem(self, key, value):
@@ -28,11 +30,15 @@ def setitem(self, key, value):
         basic, indices = ((key, ...) if type(key) is int else (plain_slice(key),)), None
         if not a.ndim or type(key) is int and not -len(a) <= key < len(a):
             raise out_of_bounds(a, (key,))
+    elif a.__class__ is DeviceArray and type(key) is Tensor and key._a.dtype == np.bool_ and key._a.ndim and \
+            getattr(value, "ndim", 0) == 0:
+        _put_where(self, key, value)
+        return
     else:
         basic, indices = parse(key, a)
     if indices is not None:
         view = self if basic is None else basic_part(self, basic)
-        _put(view, indices, value if isinstance(value, Tensor) else wrap(number_as(value, a.dtype).reshape(())), False)
+        _put(view, indices, value if isinstance(value, Tensor) else _number(value, a), False)
         return
     if plain:
         check_writable(self, "copy_")
@@ -40,19 +46,45 @@ def setitem(self, key, value):
         storage_of(self).version += 1
         return
     view = basic_part(self, basic)
-    source = value if isinstance(value, Tensor) else wrap(number_as(value, a.dtype).reshape(()))
+    source = value if isinstance(value, Tensor) else _number(value, a)
     check_writable(view, "copy_", (source,))
     shape = _stripped(source._a.shape, view._a.shape)
     if shape != source._a.shape:
         source = source.reshape(shape)
     _assign(view._a, source)
-    written(view, copy_backward, (view, source), (), {})
+    written(view, copy_backward, (view, source), (), {"source": source.device})
+
+
+def _number(value, a):
+    """A number as a tensor without dims, of the dtype and on the device of the array ``a``."""
+    number = number_as(value, a.dtype)
+    return wrap(number.reshape(()) if a.__class__ is not DeviceArray else np.full((), number[0], a.dtype, like=a))
+
+
+def _put_where(self, mask, value):
+    """``self[mask] = value``, one element for all: on a CUDA device without waiting for the number of them."""
+    check_writable(self, "index_put_", [value] if isinstance(value, Tensor) else [])
+    a = self._a
+    if mask._a.ndim > a.ndim:
+        raise IndexError(f"too many indices for tensor of dimension {a.ndim}")
+    check_mask(mask._a, a.shape, 0)
+    mask = mask.to(self.device).reshape(mask._a.shape + (1,) * (a.ndim - mask._a.ndim))
+    fill_where(self, mask, value, _put_where_backward)
+
+
+@grad_name("IndexPutBackward0")
+def _put_where_backward(node, g):
+    """Gradient of overwriting by a mask: none where it was overwritten; the sum of that for the value."""
+    mask, = node.saved_tensors
+    gv = where(mask, g, 0).sum() if len(node.edges) > 1 and node.needs[1] else None
+    return g.masked_fill(mask, 0) if node.needs[0] else None, gv
 
 
 @grad_name("CopyBackwards")
 def copy_backward(node, g):
     """Gradient of overwriting: none for what was there, g for the source."""
-    return wrap(np.zeros(g._a.shape, g._a.dtype)) if node.needs[0] else None, g if node.needs[1] else None
+    return (wrap(np.zeros(g._a.shape, g._a.dtype, like=g._a)) if node.needs[0] else None,
+            g.to(node.ctx["source"]) if node.needs[1] else None)
 
 
 def _stripped(shape, target):
@@ -68,6 +100,8 @@ def _assign(target, value):
         target[...] = number_as(value, target.dtype)[0]
         return
     v = value._a
+    if v.__class__ is DeviceArray and target.__class__ is not DeviceArray:
+        v = v.on_host()
     if v.ndim > target.ndim:
         v = v.reshape(_stripped(v.shape, target.shape))
     if v.dtype.kind == "f" and target.dtype.kind in "iu" or v.dtype.kind == "c":
@@ -97,6 +131,8 @@ def _cannot_expand(shape, target):
 def _put_into(out, plan, value, accumulate):
     """out[indices] = value or += value, broadcast to the indexed shape."""
     shape = plan.out_shape()
+    if apart(value, out):
+        raise two_devices("index_put_", out, value)
     stripped = _stripped(value.shape, shape)
     try:
         values = np.broadcast_to(value.reshape(stripped), shape)
@@ -106,15 +142,17 @@ def _put_into(out, plan, value, accumulate):
     if accumulate:
         plan.add(out, values)
     else:
-        out[plan.key()] = values
+        plan.put(out, values)
 
 
 def _put(self, indices, value, accumulate):
     """Writes by index into ``self``, recorded; returns it."""
     check_writable(self, "index_put_", (value,))
+    if not value._a.ndim:
+        value = beside(value, self)
     if value._a.dtype != self._a.dtype:
         value = value.to(self.dtype)
-    plan = Plan(self._a.shape, indices)
+    plan = plan_for(self._a, indices)
     _put_into(self._a, plan, without_overlap(value._a, self._a), accumulate)
     return written(self, index_put_backward, (self, value), (), {"plan": plan, "accumulate": accumulate})
 
@@ -129,8 +167,8 @@ def index_put_backward(node, g):
 
 
 def _index_zeroed(g, plan):
-    out = np.array(g._a, order="C")
-    out[plan.key()] = 0
+    out = g._a.copy()
+    plan.put(out, 0)
     return record(out, _index_zeroed_backward, (g,), (), plan=plan)
 
 
@@ -158,8 +196,7 @@ def _parse_indices(input, indices, name):
             raise IndexError(f"too many indices for tensor of dimension {input._a.ndim} (got {dim + used})")
         if k.dtype == np.bool_:
             check_mask(k, input._a.shape, dim)
-            places = coordinates(k)
-            found += [np.ascontiguousarray(places[:, d]) for d in range(k.ndim)]
+            found += columns(coordinates(k))
         else:
             found.append(k)
         dim += used
@@ -186,8 +223,8 @@ def index_put(input, indices, values, accumulate=False):
     """
     found = _parse_indices(input, indices, "index_put")
     _check_put_dtype(input, values)
-    plan = Plan(input._a.shape, found)
-    out = np.array(input._a, order="C")
+    plan = plan_for(input._a, found)
+    out = input._a.copy()
     _put_into(out, plan, values._a, accumulate)
     return record(out, index_put_backward, (input, values), (), plan=plan, accumulate=accumulate)
 

@@ -3,6 +3,7 @@ import numpy as np
 
 from .. import shape as shapes
 from ..autograd.grad_mode import mode
+from ..kernels._device import strided_view
 from ..op import attach, grad_name, needs_grad, op
 from ..tensor import Tensor, new, storage_of
 
@@ -10,7 +11,7 @@ from ..tensor import Tensor, new, storage_of
 def view_of(input, array, backward, **ctx):
     """A view of ``input`` that shows ``array``, an ndarray on its memory; recorded with ``backward`` if need be."""
     t = new(Tensor)
-    assert array.__class__ is np.ndarray, "a view of one element needs an Ellipsis in its index"
+    assert not isinstance(array, np.generic), "a view of one element needs an Ellipsis in its index"
     t._a = array
     storage = input._storage
     if storage is None:
@@ -46,7 +47,7 @@ def _reshaped(array, sizes):
     strides = shapes.view_strides(array.shape, [s // array.itemsize for s in array.strides], shape)
     if strides is None:
         return None, shape
-    return np.lib.stride_tricks.as_strided(array, shape, [s * array.itemsize for s in strides]), None
+    return strided_view(array, shape, [s * array.itemsize for s in strides]), None
 
 
 @op(method=False, namespace="Tensor")
@@ -362,8 +363,9 @@ def expand(input, *sizes, implicit=False):
                                f"dimension {i}.  Target sizes: {list(sizes)}.  Tensor sizes: {list(a.shape)}")
         shape.append(n)
         strides.append(step if have == n else 0)
-    array = np.ndarray(shape, a.dtype, a, 0, strides) if a.flags.c_contiguous and a.flags.writeable else \
-        np.lib.stride_tricks.as_strided(a, shape, strides)
+    array = np.ndarray(shape, a.dtype, a, 0, strides) if a.__class__ is np.ndarray and a.flags.c_contiguous and \
+        a.flags.writeable else \
+        strided_view(a, shape, strides)
     return view_of(input, array, expand_backward, shape=a.shape)
 
 
@@ -449,7 +451,7 @@ def view_as_real(input):
         raise RuntimeError("view_as_real is only supported for complex tensors")
     a = input._a
     part = a.real.dtype
-    array = np.lib.stride_tricks.as_strided(a.real, (*a.shape, 2), (*a.strides, part.itemsize))
+    array = strided_view(a.real, (*a.shape, 2), (*a.strides, part.itemsize))
     return view_of(input, array, view_as_real_backward)
 
 
@@ -469,6 +471,10 @@ def view_as_complex(input):
         raise RuntimeError("Tensor must have a last dimension of size 2")
     if a.strides[-1] != a.itemsize:
         raise RuntimeError("Tensor must have a last dimension with stride 1")
+    if any(s // a.itemsize % 2 for s in a.strides[:-1]):
+        raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
+    if (a.ctypes.data - storage_of(input).array.ctypes.data) // a.itemsize % 2:
+        raise RuntimeError("Tensor must have a storage_offset divisible by 2")
     array = a.view("c8" if a.itemsize == 4 else "c16")[..., 0]
     return view_of(input, array, view_as_complex_backward)
 

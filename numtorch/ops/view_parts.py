@@ -1,10 +1,13 @@
 """Views of parts: select, narrow, split, unbind, diagonal, windows, strided views."""
 import numpy as np
 
+from .. import kernels as K
 from .. import shape as shapes
 from ..autograd.grad_mode import mode
+from ..kernels._device import DeviceArray, strided_view
 from ..op import attach, needs_grad, op
-from ..tensor import Tensor, new, storage_of
+from ..tensor import Tensor, new, storage_of, wrap
+from ._devices import check_devices
 from .inplace import canvas, strided_base_backward
 from .view import view_of
 
@@ -61,7 +64,7 @@ def slice_scatter_zeros(g, shape, key):
     """``g`` at the basic index ``key`` of zeros of ``shape``."""
     from ..op import record
 
-    whole = np.zeros(shape, g._a.dtype)
+    whole = np.zeros(shape, g._a.dtype, like=g._a)
     whole[key] = g._a
     return record(whole, _scatter_zeros_backward, (g,), key=key)
 
@@ -127,11 +130,10 @@ def split(tensor, split_size_or_sections, dim=0):
 
 def split_backward(node, *gs):
     """Gradient of split: the pieces' gradients side by side."""
-    from .create import zeros_like_array
     from .join import cat
 
     dim, sizes, like = node.ctx["dim"], node.ctx["sizes"], node.ctx["like"]
-    parts = [zeros_like_array(like.shape[:dim] + (n,) + like.shape[dim + 1:], like.dtype) if g is None else g
+    parts = [wrap(np.zeros(like.shape[:dim] + (n,) + like.shape[dim + 1:], like.dtype, like=like)) if g is None else g
              for g, n in zip(gs, sizes)]
     return cat(parts, dim)
 
@@ -168,12 +170,11 @@ def unbind(input, dim=0):
 
 def unbind_backward(node, *gs):
     """Gradient of unbind: the entries' gradients stacked."""
-    from .create import zeros_like_array
     from .join import stack
 
     dim, like = node.ctx["dim"], node.ctx["like"]
     shape = like.shape[:dim] + like.shape[dim + 1:]
-    return stack([zeros_like_array(shape, like.dtype) if g is None else g for g in gs], dim)
+    return stack([wrap(np.zeros(shape, like.dtype, like=like)) if g is None else g for g in gs], dim)
 
 
 Tensor.__iter__ = lambda self: iter(_unbind_for_iteration(self))
@@ -198,14 +199,19 @@ def diagonal(input, offset=0, dim1=0, dim2=1):
     return view_of(input, array, diagonal_backward, shape=a.shape, at=(offset, dim1, dim2))
 
 
+def diagonal_of(array, offset, dim1, dim2):
+    """The diagonal of an array that may be written, to be written."""
+    found = array.diagonal(offset, dim1, dim2)
+    found.flags.writeable = True        # NumPy hands it out read-only, for reasons of its own history
+    return found
+
+
 def diagonal_backward(node, g):
     """Gradient of diagonal: zeros off it."""
     from ..op import record
 
-    whole = np.zeros(node.ctx["shape"], g._a.dtype)
-    part = whole.diagonal(*node.ctx["at"])
-    part.flags.writeable = True
-    part[...] = g._a
+    whole = np.zeros(node.ctx["shape"], g._a.dtype, like=g._a)
+    diagonal_of(whole, *node.ctx["at"])[...] = g._a
     return record(whole, _diagonal_scatter_backward, (g,), at=node.ctx["at"])
 
 
@@ -228,7 +234,7 @@ def _unfold(self, dimension, size, step):
         raise RuntimeError(f"step is {step} but must be > 0")
     shape, strides = list(a.shape), list(a.strides)
     shape[dim], strides[dim] = (a.shape[dim] - size) // step + 1, a.strides[dim] * step
-    array = np.lib.stride_tricks.as_strided(a, (*shape, size), (*strides, a.strides[dim]), writeable=a.flags.writeable)
+    array = strided_view(a, (*shape, size), (*strides, a.strides[dim]), writeable=a.flags.writeable)
     return view_of(self, array, unfold_backward, shape=self._a.shape, at=(dim, size, step))
 
 
@@ -237,7 +243,7 @@ def unfold_backward(node, g):
     from ..op import record
 
     shape, (dim, size, step) = node.ctx["shape"], node.ctx["at"]
-    whole = np.zeros(shape or (1,), g._a.dtype)
+    whole = np.zeros(shape or (1,), g._a.dtype, like=g._a)
     windows = np.moveaxis(g._a, -1, 0)
     before = (slice(None),) * dim
     for k in range(size):
@@ -264,8 +270,8 @@ def as_strided(input, size, stride, storage_offset=None):
     memory = storage_of(input).array
     start = (a.ctypes.data - memory.ctypes.data) // a.itemsize if storage_offset is None else storage_offset
     _check_bounds(size, stride, start, a.itemsize, memory.nbytes)
-    flat = np.lib.stride_tricks.as_strided(memory, (memory.nbytes // memory.itemsize,), (memory.itemsize,))
-    array = np.lib.stride_tricks.as_strided(flat.view(a.dtype)[start:], size, [s * a.itemsize for s in stride])
+    flat = strided_view(memory, (memory.nbytes // memory.itemsize,), (memory.itemsize,))
+    array = strided_view(flat.view(a.dtype)[start:], size, [s * a.itemsize for s in stride])
     offset = start - (a.ctypes.data - memory.ctypes.data) // a.itemsize
     if a.flags.c_contiguous or not needs_grad(input):
         return view_of(input, array, as_strided_backward, geometry=(size, stride, offset), base_shape=a.shape)
@@ -301,14 +307,14 @@ def spread_over(g, base_shape, geometry):
     from ..op import record
 
     size, stride, offset = geometry
-    whole = np.zeros(base_shape, g._a.dtype)
-    item = whole.itemsize
-    part = np.lib.stride_tricks.as_strided(whole.reshape(-1)[offset:], size, [s * item for s in stride])
-    if _overlaps(size, stride):
-        places = np.lib.stride_tricks.as_strided(np.arange(whole.size)[offset:], size, [s * 8 for s in stride])
-        np.add.at(whole.reshape(-1), places.reshape(-1), g._a.reshape(-1))
+    whole = np.zeros(base_shape, g._a.dtype, like=g._a)
+    if not _overlaps(size, stride):
+        strided_view(whole.reshape(-1)[offset:], size, [s * whole.itemsize for s in stride])[...] = g._a
+    elif whole.__class__ is DeviceArray:
+        K._cuda_indexing.add_strided(whole, stride, offset, g._a)
     else:
-        part[...] = g._a
+        places = strided_view(np.arange(whole.size)[offset:], size, [s * 8 for s in stride])
+        np.add.at(whole.reshape(-1), places.reshape(-1), g._a.reshape(-1))
     return record(whole, _as_strided_again, (g,), geometry=geometry)
 
 
@@ -331,23 +337,22 @@ def as_strided_scatter(input, src, size, stride, storage_offset=None):
     """A copy of ``input`` in which the strided part is ``src``."""
     from ..op import record
 
-    whole = np.array(input._a, order="C")
+    check_devices("as_strided_scatter", input, src)
+    whole = input._a.copy()
     offset, item = storage_offset or 0, whole.itemsize
     _check_bounds(tuple(size), tuple(stride), offset, item, whole.nbytes)
     if src._a.shape != tuple(size):
         raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = "
                            f"{list(size)}")
-    np.lib.stride_tricks.as_strided(whole.reshape(-1)[offset:], size, [s * item for s in stride])[...] = src._a
+    strided_view(whole.reshape(-1)[offset:], size, [s * item for s in stride])[...] = src._a
     return record(whole, as_strided_scatter_backward, (input, src), geometry=(tuple(size), tuple(stride), offset))
 
 
 def as_strided_scatter_backward(node, g):
     """Gradient of as_strided_scatter: zeros in the part for the input, the part for the source."""
-    from .create import zeros_like_array
-
     size, stride, offset = node.ctx["geometry"]
     g = g.contiguous()
     around = None
     if node.needs[0]:
-        around = as_strided_scatter(g, zeros_like_array(size, g._a.dtype), size, stride, offset)
+        around = as_strided_scatter(g, wrap(np.zeros(size, g._a.dtype, like=g._a)), size, stride, offset)
     return around, as_strided(g, size, stride, offset) if node.needs[1] else None
