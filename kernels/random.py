@@ -447,6 +447,14 @@ def masked_scale(x, mask, scale, out):
         out[i] = x[i] * (scale if mask[i] else scale * 0)
 
 
+@masked_scale.on_device
+def masked_scale_on_device(x, mask, scale, out):
+    """The same on a CUDA device."""
+    from . import _cuda_random
+
+    _cuda_random.masked_scale(x, mask, scale, out)
+
+
 @kernel(grain=None)
 def exponential(state, rate, out):
     """out = -log1p(-u) / rate, in float64."""

@@ -1,7 +1,8 @@
-"""Random generators, their seeds and states, and draws into arrays; the numbers are those of torch's CPU generator.
+"""Random generators, their seeds and states, and draws into arrays; the numbers are those of torch's generators.
 
-The engine is MT19937 (``numtorch.kernels.random``). A state is saved in torch's layout of 5056 bytes, so that the bytes of
-``torch.get_rng_state()`` can be loaded here and those of ``get_rng_state()`` there.
+The CPU's engine is MT19937 (``numtorch.kernels.random``). A state is saved in torch's layout of 5056 bytes, so that the bytes of
+``torch.get_rng_state()`` can be loaded here and those of ``get_rng_state()`` there. The engine of CUDA devices is Philox
+(``numtorch.kernels._cuda_random``), whose state is a seed and an offset, 16 bytes.
 """
 import contextlib
 import os
@@ -10,6 +11,7 @@ import numpy as np
 
 from . import devices
 from . import kernels as K
+from .kernels._device import is_capturing
 from .tensor import Tensor, wrap
 
 __all__ = ["Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed",
@@ -27,7 +29,7 @@ class Generator:
     """A stream of random numbers.
 
     Args:
-        device: where it draws; only the CPU is built.
+        device: where it draws; a CUDA device gives a generator of another engine.
 
     A new generator starts from torch's fixed default seed, 67280421310721.
 
@@ -36,6 +38,9 @@ class Generator:
     """
 
     __slots__ = ("_seed", "_words", "cache", "__weakref__")
+
+    def __new__(cls, device="cpu"):
+        return object.__new__(cls if devices.device(device).type == "cpu" else _CudaGenerator)
 
     def __init__(self, device="cpu"):
         devices.check(device)
@@ -88,7 +93,7 @@ class Generator:
         return self._seed
 
     def get_state(self):
-        """The state as a uint8 tensor of 5056 elements, in torch's layout."""
+        """The state as a uint8 tensor, in torch's layout: of 5056 elements, or of 16 for a CUDA device."""
         record = np.zeros((), _LAYOUT)
         words = self.state
         record["seed"], record["seeded"], record["words"] = self._seed, 1, words[:624]
@@ -104,11 +109,7 @@ class Generator:
             TypeError: it is not a uint8 tensor.
             RuntimeError: it has another size, or is not a state of this engine.
         """
-        if not isinstance(new_state, Tensor):
-            raise TypeError(f"expected a torch.ByteTensor, but got {type(new_state).__name__}")
-        array = new_state._a
-        if array.dtype != np.uint8:
-            raise TypeError("RNG state must be a torch.ByteTensor")
+        array = _bytes_of(new_state)
         if array.size != _LAYOUT.itemsize:
             raise RuntimeError(f"Expected a CPUGeneratorImplState of size {_LAYOUT.itemsize} but found the input RNG state "
                                f"size to be {array.size}")
@@ -138,10 +139,119 @@ class Generator:
         return _rebuild, (self.get_state()._a.tobytes(),)
 
 
-def _rebuild(state):
-    found = Generator()
+def _bytes_of(state):
+    if not isinstance(state, Tensor):
+        raise TypeError(f"expected a torch.ByteTensor, but got {type(state).__name__}")
+    if state._a.dtype != np.uint8 or type(state._a) is not np.ndarray:
+        raise TypeError("RNG state must be a torch.ByteTensor")
+    return state._a
+
+
+def _rebuild(state, device="cpu"):
+    found = Generator(device)
     found.set_state(wrap(np.frombuffer(state, np.uint8)))
     return found
+
+
+class _CudaGenerator(Generator):
+    """A stream of random numbers on a CUDA device: counters from an offset on, under a seed as key."""
+
+    __slots__ = ("_device", "_offset")
+
+    def __init__(self, device="cuda"):
+        self._device = devices.check(device)
+        self._restart(_DEFAULT_SEED)
+
+    def _restart(self, seed):
+        self._seed, self._offset = seed, 0
+
+    @property
+    def state(self):
+        """Always an error: only the CPU's engine has one for kernels."""
+        raise RuntimeError("Expected a 'cpu' device type for generator but found 'cuda'")
+
+    cache = state
+
+    @property
+    def device(self):
+        """The device it draws on."""
+        return self._device
+
+    def reserve(self, n):
+        """(seed, offset) of the next n words of each thread, n rounded up to a multiple of 4.
+
+        Raises:
+            RuntimeError: the launch would become part of a CUDA graph, whose replays would repeat its numbers.
+        """
+        if is_capturing():
+            raise RuntimeError("random numbers cannot be drawn during the capture of a CUDA graph: its replays would repeat "
+                               "them. Draw them before, or leave dropout and the like out of the captured code")
+        found = self._seed, self._offset
+        self._offset += (n + 3) // 4 * 4
+        return found
+
+    def get_state(self):
+        """The state as a uint8 tensor of 16 elements on the CPU, in torch's layout: seed and offset."""
+        return wrap(np.array([self._seed, self._offset], np.uint64).view(np.uint8))
+
+    def set_state(self, new_state):
+        """Continues from ``new_state``, a uint8 tensor that ``get_state`` (or torch's) gave; one of 8 elements has offset 0.
+
+        Raises:
+            TypeError: it is not a uint8 tensor on the CPU.
+            RuntimeError: it has another size, or an offset that is no multiple of 4.
+        """
+        array = _bytes_of(new_state)
+        if array.size not in (8, 16):
+            raise RuntimeError("RNG state is wrong size")
+        seed, offset = (*np.frombuffer(array.tobytes(), np.uint64).tolist(), 0)[:2]
+        self.set_offset(offset)
+        self._seed = seed
+
+    def get_offset(self):
+        """How many words each thread has taken."""
+        return self._offset
+
+    def set_offset(self, offset):
+        """Goes on after ``offset`` words of each thread, a multiple of 4; RuntimeError for another number."""
+        if offset % 4 or offset < 0:
+            raise RuntimeError("offset must be a multiple of 4")
+        self._offset = int(offset)
+
+    def clone_state(self):
+        """A new generator in the same state, which then goes its own way."""
+        return _rebuild(self.get_state()._a.tobytes(), self._device)
+
+    def __reduce__(self):
+        return _rebuild, (self.get_state()._a.tobytes(), self._device)
+
+
+_cuda_generators = {}       # number of a device -> its default generator
+_cuda_seed = None           # the last manual_seed, for generators that are made after it
+
+
+def cuda_generator(index):
+    """The default generator of a CUDA device."""
+    found = _cuda_generators.get(index)
+    if found is None:
+        found = _cuda_generators[index] = Generator(devices.device("cuda", index))
+        found.seed() if _cuda_seed is None else found.manual_seed(_cuda_seed)
+    return found
+
+
+def generator_of(index, generator):
+    """The generator that a draw on CUDA device ``index`` takes: its own for the CPU's default one, else ``generator``.
+
+    Raises:
+        RuntimeError: ``generator`` is of another device.
+    """
+    if generator is default_generator:
+        return cuda_generator(index)
+    if generator.device.type != "cuda":
+        raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
+    if generator.device.index != index:
+        raise RuntimeError(f"Expected a 'cuda:{index}' generator device but found '{generator.device}'")
+    return generator
 
 
 default_generator = Generator()
@@ -158,7 +268,7 @@ def chosen(generator, op):
 
 
 def manual_seed(seed):
-    """Starts the default generator again from ``seed``, an integer in [-2^63, 2^64); returns that generator.
+    """Starts the default generators of all devices again from ``seed``, an integer in [-2^63, 2^64); returns the CPU's.
 
     Raises:
         ValueError: ``seed`` does not fit 64 bits.
@@ -166,12 +276,24 @@ def manual_seed(seed):
     >>> manual_seed(-1).initial_seed() == 2 ** 64 - 1
     True
     """
-    return default_generator.manual_seed(int(seed))
+    default_generator.manual_seed(int(seed))
+    _seed_cuda(default_generator.initial_seed())
+    return default_generator
+
+
+def _seed_cuda(seed):
+    """Starts the CUDA devices' default generators from ``seed``: those that there are now, and later ones."""
+    global _cuda_seed
+    _cuda_seed = seed
+    for generator in _cuda_generators.values():
+        generator.manual_seed(seed)
 
 
 def seed():
-    """Starts the default generator again from 64 bits of the system's randomness, which are returned."""
-    return default_generator.seed()
+    """Starts the default generators of all devices again from 64 bits of the system's randomness, which are returned."""
+    value = default_generator.seed()
+    _seed_cuda(value)
+    return value
 
 
 def initial_seed():
@@ -190,13 +312,13 @@ def set_rng_state(new_state):
 
 
 @contextlib.contextmanager
-def fork_rng(devices=None, enabled=True, _caller="fork_rng", _devices_kw="devices", device_type=None):
-    """A with-block after which the default generator is as it was before.
+def fork_rng(devices=None, enabled=True, _caller="fork_rng", _devices_kw="devices", device_type="cuda"):
+    """A with-block after which the default generators are as they were before.
 
     Args:
-        devices: indices of CUDA devices whose generators to restore too; none are built, so only None or an empty list.
+        devices: CUDA devices (numbers, names or ``torch.device``) whose generators to restore beside the CPU's; default all.
         enabled (bool): False makes the block do nothing.
-        device_type (str): the kind of ``devices``; "meta" makes the block do nothing, as in torch.
+        device_type (str): the kind of ``devices``: "cuda"; "meta" makes the block do nothing, as in torch.
 
     >>> state = get_rng_state()
     >>> with fork_rng():
@@ -204,18 +326,36 @@ def fork_rng(devices=None, enabled=True, _caller="fork_rng", _devices_kw="device
     >>> bool((get_rng_state() == state).all())
     True
     """
+    global _cuda_seed
     if not enabled or device_type == "meta":
         yield
         return
-    devices = [] if devices is None else list(devices)
-    if devices:
-        raise RuntimeError(f"{_caller}: {_devices_kw}={devices} asks for the generators of {device_type or 'cuda'} devices, "
-                           f"which are not built; pass {_devices_kw}=[]")
-    state = get_rng_state()
+    if device_type not in (None, "cuda", "cpu"):
+        raise RuntimeError(f"{_caller}: torch has no module of `{device_type}`")
+    states = {k: _cuda_state(k) for k in (tuple(_cuda_generators) if devices is None else map(_index, devices))}
+    state, pending = get_rng_state(), _cuda_seed
     try:
         yield
     finally:
         set_rng_state(state)
+        if devices is None:
+            _cuda_seed = pending
+            for made in _cuda_generators.keys() - states.keys():
+                del _cuda_generators[made]
+        for k, (seed, offset) in states.items():
+            cuda_generator(k)._seed, cuda_generator(k)._offset = seed, offset
+
+
+def _index(device):
+    found = devices.check(devices.device("cuda", device) if isinstance(device, int) else device)
+    if found.type != "cuda":
+        raise ValueError(f"Expected a cuda device, but got: {found}")
+    return found.index
+
+
+def _cuda_state(index):
+    generator = cuda_generator(index)
+    return generator.initial_seed(), generator.get_offset()
 
 
 # ---- draws into arrays: for the ops, the samplers and the DataLoader ----------------------------------------------------
@@ -247,6 +387,9 @@ def draw_permutation(generator, n):
     return out
 
 
+_NO_WEIGHTS = "invalid multinomial distribution (sum of probabilities <= 0)"
+
+
 def draw_multinomial(generator, p, samples, replacement):
     """``samples`` categories for each row of the floating weights ``p`` (m, n); (m, samples) int64.
 
@@ -259,7 +402,7 @@ def draw_multinomial(generator, p, samples, replacement):
     if not out.size:
         return out
     if not p.size:
-        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+        raise RuntimeError(_NO_WEIGHTS)
     work = p.dtype if p.dtype in (np.float32, np.float64) else np.dtype(np.float32)
     if replacement and samples > 1:
         weights = np.ascontiguousarray(p, work)
@@ -273,7 +416,7 @@ def draw_multinomial(generator, p, samples, replacement):
     if not (p.max() < np.inf and p.min() >= 0):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     if (p.sum(1) == 0).any():
-        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+        raise RuntimeError(_NO_WEIGHTS)
     q = np.empty(p.size, work)
     K.random.exponential(generator.state, 1.0, q)
     with np.errstate(all="ignore"):

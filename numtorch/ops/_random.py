@@ -3,7 +3,9 @@ import numpy as np
 
 from .. import dtypes
 from .. import kernels as K
+from ..kernels._device import DeviceArray, strided_view
 from ..op import type_name
+from ..random import generator_of
 
 SMALLEST_FILL = 16      # from this many contiguous elements on torch makes normals in blocks
 F32, F64, BOOL, I64 = map(np.dtype, (np.float32, np.float64, np.bool_, np.int64))
@@ -31,13 +33,16 @@ def memory_order(array):
     return tuple(perm[::-1])
 
 
-def empty_like(array, dtype=None):
-    """An uninitialised array of the shape of ``array`` with its dimensions in the same order in memory, without gaps."""
-    dtype = dtype or array.dtype
+def empty_like(array, dtype=None, near=None):
+    """An uninitialised array of the shape of ``array`` with its dimensions in the same order in memory, without gaps.
+
+    near (array): on whose device; default that of ``array``.
+    """
+    dtype, near = dtype or array.dtype, array if near is None else near
     if array.flags.c_contiguous:
-        return np.empty(array.shape, dtype)
+        return np.empty(array.shape, dtype, like=near)
     perm = memory_order(array)
-    return np.empty([array.shape[d] for d in perm], dtype).transpose(np.argsort(perm))
+    return np.empty([array.shape[d] for d in perm], dtype, like=near).transpose(np.argsort(perm).tolist())
 
 
 def fill(array, dtype, kernel, *args):
@@ -50,11 +55,17 @@ def fill(array, dtype, kernel, *args):
     target = array.transpose(memory_order(array))
     if array.dtype == dtype and target.flags.c_contiguous:
         return kernel(*args, target.reshape(-1))
-    drawn = np.empty(array.size, dtype)
+    drawn = np.empty(array.size, dtype, like=array)
     result = kernel(*args, drawn)
     with np.errstate(all="ignore"):     # what does not fit the dtype becomes inf, as in torch
         target[...] = drawn.reshape(target.shape)
     return result
+
+
+def fill_on_device(array, kinds, name, generator, *args):
+    """``fill`` by a launcher of kernels/_cuda_random.py, in float32 where the dtype is not of ``kinds``."""
+    launch = getattr(K._cuda_random, name)
+    fill(array, array.dtype if array.dtype.kind in kinds else F32, launch, generator_of(array.device, generator), *args)
 
 
 def work_dtype(array, other=F32):
@@ -70,11 +81,14 @@ def real_parts(array):
     if array.dtype.kind != "c":
         return array
     real = np.empty(0, array.dtype).real.dtype
-    return np.lib.stride_tricks.as_strided(array.real, (*array.shape, 2), (*array.strides, real.itemsize))
+    return strided_view(array.real, (*array.shape, 2), (*array.strides, real.itemsize))
 
 
 def uniform(array, low, high, generator):
     """Fills a floating ``array`` with uniform numbers in [low, high)."""
+    if array.__class__ is DeviceArray:
+        fill_on_device(array, "fV", "uniform", generator, low, high)
+        return
     kind, f, state = array.dtype, np.float32, generator.state
     if kind is F32 or kind == F32:
         low, high = (_ZERO, _ONE) if low == 0 and high == 1 else (f(low), f(high))
@@ -94,6 +108,9 @@ def uniform(array, low, high, generator):
 
 def normal(array, mean, std, generator):
     """Fills a floating ``array`` with normal numbers."""
+    if array.__class__ is DeviceArray:
+        fill_on_device(array, "fV", "normal", generator, float(mean), float(std))
+        return
     mean, std, state = float(mean), float(std), generator.state
     if array.size < SMALLEST_FILL or not array.flags.c_contiguous:
         fill(array, work_dtype(array), K.random.normal_serial, state, generator.cache, mean, std)
@@ -106,6 +123,9 @@ def normal(array, mean, std, generator):
 
 def bernoulli(array, p, generator):
     """Fills ``array`` with ones with probability ``p``, a number."""
+    if array.__class__ is DeviceArray:
+        fill_on_device(array, "fVbiu", "bernoulli", generator, float(p))
+        return
     work = array.dtype if array.dtype in (F32, F64, I64) else BOOL
     fill(array, work, K.random.bernoulli, generator.state, float(p))
 
@@ -114,6 +134,9 @@ def bernoulli_each(array, p, generator):
     """Fills ``array`` with ones with the probabilities in ``p``, an array of its shape; RuntimeError outside [0, 1]."""
     if not array.flags.c_contiguous:
         p = p.transpose(memory_order(array))
+    if array.__class__ is DeviceArray:
+        fill_on_device(array, "fVbiu", "bernoulli_with", generator, np.ascontiguousarray(p, like=p).reshape(-1))
+        return
     double = p.dtype == F64
     p = np.ascontiguousarray(p, F64 if double else F32).reshape(-1)
     kernel = K.random.bernoulli_each64 if double else K.random.bernoulli_each32
@@ -181,7 +204,7 @@ def integers(array, dtype, low, high, generator):
             raise NotImplementedError(f"\"random_full_64_bits_range_kernel_cpu\" not implemented for '{type_name(dtype)}'")
         if dtype not in (dtypes.int64, dtypes.float64, dtypes.float32, dtypes.bfloat16):
             raise RuntimeError("random_full_64_bits_range_kernel_cpu handles only int64, double, float and bfloat16")
-        fill(array, I64, K.random.integers64, generator.state, np.uint64(0), 0)
+        _fill_span(array, 0, 0, generator, True)
         return
     if dtype.is_complex:
         raise RuntimeError(f"{'random_from_to_impl' if high is None else 'check_random_bounds'} handles only integral, "
@@ -212,6 +235,9 @@ def integers(array, dtype, low, high, generator):
 
 
 def _fill_span(array, span, base, generator, long):
+    if array.__class__ is DeviceArray:
+        fill(array, I64, K._cuda_random.integers, generator_of(array.device, generator), span % 2 ** 64, base, long)
+        return
     if long:
         fill(array, I64, K.random.integers64, generator.state, np.uint64(span % 2 ** 64), base)
     else:

@@ -9,8 +9,9 @@ import warnings
 import numpy as np
 
 from .. import kernels as K
+from ..kernels._device import DeviceArray
 from ..op import OPS, grad_name, op, record, type_name
-from ..random import default_generator
+from ..random import cuda_generator, default_generator
 from ..tensor import wrap
 from . import _random as draw
 from ._random import BOOL, F32, F64
@@ -44,7 +45,9 @@ def _drop(input, p):
     x = input._a
     kind = x.dtype
     scale = _scale(p, kind)
-    if x.flags.c_contiguous and (kind is F32 or kind is F64):
+    if x.__class__ is DeviceArray:
+        mask, y = _drop_on_device(input, 1 - p, scale)
+    elif x.flags.c_contiguous and (kind is F32 or kind is F64):
         mask, y = np.empty(x.shape, BOOL), np.empty(x.shape, kind)
         K.random.dropout(default_generator.state, 1 - p, scale, x.reshape(-1), mask.reshape(-1), y.reshape(-1))
     else:
@@ -56,6 +59,18 @@ def _drop(input, p):
         back = np.argsort(perm)
         mask, y = mask.transpose(back), y.astype(kind, copy=False).transpose(back)
     return record(y, dropout_backward, (input,), (wrap(mask),), scale=scale)
+
+
+def _drop_on_device(input, keep, scale):
+    """(mask, result), in the order of memory of ``input``."""
+    _check_dtype(input.dtype)
+    x = input._a
+    perm = draw.memory_order(x)
+    back, turned = np.argsort(perm).tolist(), x.transpose(perm)
+    turned = turned if turned.flags.c_contiguous else turned.copy()
+    mask, y = np.empty(turned.shape, BOOL, like=x), np.empty(turned.shape, x.dtype, like=x)
+    K._cuda_random.dropout(cuda_generator(x.device), keep, scale, turned.reshape(-1), mask.reshape(-1), y.reshape(-1))
+    return mask.transpose(back), y.transpose(back)
 
 
 @grad_name("MulBackward0")
@@ -78,15 +93,15 @@ def _masked_scale(self, mask, scale):
     >>> torch._masked_scale(torch.ones(2), torch.tensor([True, False]), 2.0)
     tensor([2., 0.])
     """
-    work = draw.work_dtype(self._a)
-    x, kept = np.ascontiguousarray(self._a, work), np.ascontiguousarray(mask._a)
-    y = np.empty(self._a.shape, work)
+    work = self._a.dtype if self._a.__class__ is DeviceArray else draw.work_dtype(self._a)
+    x, kept = np.ascontiguousarray(self._a, work, like=self._a), np.ascontiguousarray(mask._a, like=self._a)
+    y = np.empty(self._a.shape, work, like=self._a)
     K.random.masked_scale(x.reshape(-1), kept.reshape(-1), work.type(scale), y.reshape(-1))
     return record(y.astype(self._a.dtype, copy=False), dropout_backward, (self,), (mask,), scale=scale)
 
 
 def _times_zero(input):
-    return OPS["mul"].fn(input, wrap(np.zeros((), input._a.dtype)))
+    return OPS["mul"].fn(input, wrap(np.zeros((), input._a.dtype, like=input._a)))
 
 
 def _noise_shape(shape):
@@ -99,7 +114,7 @@ def _noise(input, p, feature):
     """Ones with probability 1 - p and zeros, in the shape and memory order of ``input`` or one for each of its channels."""
     _check_dtype(input.dtype)
     a = input._a
-    noise = np.empty(_noise_shape(a.shape), a.dtype) if feature else draw.empty_like(a)
+    noise = np.empty(_noise_shape(a.shape), a.dtype, like=a) if feature else draw.empty_like(a)
     draw.bernoulli(noise, 1 - p, default_generator)
     return noise
 
@@ -122,8 +137,8 @@ def _alpha(input, p, feature):
     kind = noise.dtype.type
     a = 1 / np.sqrt((ALPHA * ALPHA * p + 1) * (1 - p))
     # asarray: what NumPy computes of 0-dim arrays is no array
-    b = np.asarray((noise - kind(1)) * kind(ALPHA * a) + kind(ALPHA * a * p), noise.dtype)
-    return OPS["add"].fn(OPS["mul"].fn(input, wrap(np.asarray(noise * kind(a)))), wrap(b))
+    b = np.asarray((noise - kind(1)) * kind(ALPHA * a) + kind(ALPHA * a * p), noise.dtype, like=noise)
+    return OPS["add"].fn(OPS["mul"].fn(input, wrap(np.asarray(noise * kind(a), like=noise))), wrap(b))
 
 
 def _alpha_dropout(input, p):

@@ -7,14 +7,17 @@ import math
 
 import numpy as np
 
-from .. import dtypes
+from .. import devices, dtypes
 from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import grad_name, needs_grad, op, put_out, record, type_name
-from ..random import chosen, draw_multinomial, draw_permutation
+from ..random import chosen, draw_multinomial, draw_permutation, generator_of
 from ..tensor import Tensor, contiguous_format, preserve_format, wrap
 from . import _random as draw
 from .create import finish, np_dtype
+from .create import like as prototype
+from .search import extremes
 
 # ---- new tensors -------------------------------------------------------------------------------------------------------
 
@@ -65,14 +68,14 @@ def _made(name, shape, default, fill, dtype, out, options):
         _check_options(name, options)
     if out is None:
         dtype = _dtype(dtype or default)
-        array = np.empty(shape, dtype._np)
+        array = np.empty(shape, dtype._np, like=prototype(options.get("device")))
         fill(array, dtype)
         return finish(array, **options) if options else finish(array)
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if dtype is not None and dtype is not out.dtype:
         raise RuntimeError(f"dtype {type_name(dtype)} does not match dtype of out parameter ({type_name(out.dtype)})")
-    array = np.empty(shape, out._a.dtype)
+    array = np.empty(shape, out._a.dtype, like=out._a)
     fill(array, out.dtype)
     put_out(name, out, array)
     return out
@@ -83,14 +86,16 @@ def _like(name, input, fill, dtype, memory_format, options):
     if options:
         _check_options(name, options)
     dtype = _dtype(dtype or input.dtype)
+    device = options.get("device")
+    near = input._a if device is None else np.empty((), np.bool_) if devices.check(device) is devices.cpu else prototype(device)
     if memory_format in (None, preserve_format):
-        array = draw.empty_like(input._a, dtype._np)
+        array = draw.empty_like(input._a, dtype._np, near)
     elif memory_format is contiguous_format:
-        array = np.empty(input._a.shape, dtype._np)
+        array = np.empty(input._a.shape, dtype._np, like=near)
     else:
         raise NotImplementedError(f"{name}: memory_format={memory_format} is not built; use torch.contiguous_format")
     fill(array, dtype)
-    return finish(array, **options)
+    return finish(array, **{"device": input.device, **options})
 
 
 def floating(kernel, dtype):
@@ -294,8 +299,18 @@ def randperm(n, *, generator=None, out=None, dtype=None, **options):
                 raise RuntimeError(f"n cannot be greater than {largest} for {type_name(dtype)} type.")
         elif n > draw.limits(dtype)[1] and not dtype.is_floating_point:
             raise RuntimeError(f"value cannot be converted to type {dtype._name}_t without overflow")
-        array[...] = draw_permutation(generator, n)
+        array[...] = _permutation_on_device(array.device, generator, n) if array.__class__ is DeviceArray else \
+            draw_permutation(generator, n)
     return _made("randperm", (n,), dtypes.int64, fill, dtype, out, options)
+
+
+def _permutation_on_device(device, generator, n):
+    """The stable order of n random keys of 64 bits: two are equal, and so in order, in one of 2^17 permutations of 2^24."""
+    keys = K._device.empty((1, n), np.int64, device)
+    K._cuda_random.integers(generator_of(device, generator), 0, 0, True, keys.reshape(-1))
+    order = K._device.empty((1, n), np.int64, device)
+    K.sort.argsort(keys, False, K._device.empty((1, n), np.int64, device), order)
+    return order.reshape(-1)
 
 
 @op
@@ -333,7 +348,7 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, **
     if isinstance(std, Tensor):
         if std.is_complex():
             raise RuntimeError("normal expects standard deviation to be non-complex")
-        if std._a.size and not std._a.min() >= 0:
+        if std._a.size and not extremes(std._a)[0] >= 0:
             raise RuntimeError("normal expects all elements of std >= 0.0")
     else:
         check_std(std)
@@ -341,13 +356,13 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, **
         raise RuntimeError("normal(): functions with out=... arguments don't support automatic differentiation, but one of "
                            "the arguments requires grad.")
     like = out if out is not None else tensors[0]
-    array = np.empty(shapes.broadcast_shapes(*(t._a.shape for t in tensors)), like._a.dtype)
+    array = np.empty(shapes.broadcast_shapes(*(t._a.shape for t in tensors)), like._a.dtype, like=like._a)
     if isinstance(std, Tensor):
         fill_normal(generator)(array, like.dtype)
-        np.multiply(array, std._a, out=array, casting="unsafe")
+        array[...] = array * std._a
     else:
         fill_normal(generator, 0.0, std)(array, like.dtype)
-    np.add(array, mean._a if isinstance(mean, Tensor) else float(mean), out=array, casting="unsafe")
+    array[...] = array + (mean._a if isinstance(mean, Tensor) else float(mean))
     if out is not None:
         put_out("normal", out, array)
         return out
@@ -364,7 +379,7 @@ def zeros_backward(name):
     """A backward that gives zeros: a draw does not depend on what it replaces, nor (to torch) on its parameters."""
     def backward(node, *gs):
         g = next(g for g in gs if g is not None)
-        zeros = tuple(wrap(np.zeros(shape, g._a.dtype)) for shape in node.ctx["shapes"])
+        zeros = tuple(wrap(np.zeros(shape, g._a.dtype, like=g._a)) for shape in node.ctx["shapes"])
         return zeros[0] if len(zeros) == 1 else zeros
     return grad_name(name)(backward)
 
@@ -396,7 +411,7 @@ def bernoulli(input, p=None, *, generator=None, out=None):
     tensor([0., 1., 1.])
     """
     generator = chosen(generator, "bernoulli")
-    array = np.empty(input._a.shape, input._a.dtype if out is None else out._a.dtype)
+    array = np.empty(input._a.shape, input._a.dtype if out is None else out._a.dtype, like=input._a)
     fill_bernoulli(array, input if p is None else p, generator)
     if out is not None:
         put_out("bernoulli", out, array)
@@ -448,10 +463,23 @@ def poisson(input, generator=None):
     """
     if not input.dtype.is_floating_point:
         raise NotImplementedError(f"\"poisson_cpu\" not implemented for '{type_name(input.dtype)}'")
-    generator, counts = chosen(generator, "poisson"), np.empty(input._a.size)
+    generator = chosen(generator, "poisson")
+    if input._a.__class__ is DeviceArray:
+        return _drawn(_poisson_on_device(input._a, generator), _poisson_backward, input)
+    counts = np.empty(input._a.size)
     if not K.random.poisson(generator.state, input._a.astype(np.float64, order="C").reshape(-1), counts):
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     return _drawn(counts.reshape(input._a.shape).astype(input._a.dtype), _poisson_backward, input)
+
+
+def _poisson_on_device(rates, generator):
+    """Poisson numbers of an array's dtype and shape; waits for the device, to look at the rates."""
+    if rates.size and not extremes(rates)[0] >= 0:
+        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
+    counts = np.empty(rates.shape, np.float64, like=rates)
+    K._cuda_random.poisson(generator_of(rates.device, generator), rates.astype(np.float64, order="C").reshape(-1),
+                           counts.reshape(-1))
+    return counts.astype(rates.dtype)
 
 
 @op(method=True)
@@ -488,8 +516,31 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     if a.shape[-1] > 1 << 24:
         raise RuntimeError("number of categories cannot exceed 2^24")
-    drawn = draw_multinomial(generator, np.atleast_2d(a), num_samples, replacement).reshape(*a.shape[:-1], num_samples)
+    draw_rows = _multinomial_on_device if a.__class__ is DeviceArray else draw_multinomial
+    drawn = draw_rows(generator, a.reshape(-1, a.shape[-1]) if a.ndim == 1 else a, num_samples, replacement)
+    drawn = drawn.reshape(*a.shape[:-1], num_samples)
     if out is not None:
         put_out("multinomial", out, drawn)
         return out
     return wrap(drawn)
+
+
+def _multinomial_on_device(generator, p, samples, replacement):
+    """``draw_multinomial`` on a CUDA device; waits for it, to look at the weights."""
+    out = np.empty((p.shape[0], samples), np.int64, like=p)
+    if not out.size:
+        return out
+    generator = generator_of(p.device, generator)
+    low, high = extremes(p) if p.size else (0, 0)
+    if not (low >= 0 and high < math.inf):
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    weights = wrap(np.asarray(p, draw.work_dtype(p), like=p))
+    if not p.size or extremes(weights.sum(1)._a)[0] == 0:
+        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+    if replacement and samples > 1:
+        K._cuda_random.multinomial(generator, weights.cumsum(1)._a, out)
+        return out
+    q = np.empty(p.shape, weights._a.dtype, like=p)
+    K._cuda_random.exponential(generator, 1.0, q.reshape(-1))
+    score = weights / wrap(q)
+    return (score.argmax(1, True) if samples == 1 else score.topk(samples)[1])._a

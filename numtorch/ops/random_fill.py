@@ -4,6 +4,7 @@ Each writes in the order of the tensor's memory, as torch does. On the tape the 
 """
 from .. import dtypes
 from .. import kernels as K
+from ..kernels._device import DeviceArray
 from ..op import attach, needs_grad, op, type_name
 from ..random import chosen
 from ..tensor import Tensor, storage_of, wrap
@@ -143,13 +144,23 @@ def bernoulli_(self, p=0.5, *, generator=None):
                      lambda array, dtype: fill_bernoulli(array, p, generator))
 
 
-def _serial_fill(name, backward, tensor, kernel, *args, kinds=dtypes.FLOATING):
-    """Fills with one of the kernels that compute in float64, in dtypes of category ``kinds`` or above up to floating."""
+def _serial_fill(name, backward, tensor, generator, *args, kinds=dtypes.FLOATING):
+    """Fills by the distribution ``name`` without its underscore, in dtypes of category ``kinds`` or above up to floating.
+
+    On the CPU these kernels compute in float64, and one takes the generator's second normal as well.
+    """
+    kernel = name[:-1]
     if tensor._a.size and not kinds <= tensor.dtype.category <= dtypes.FLOATING:
         raise NotImplementedError(f"\"{name[:-1]}_cpu\" not implemented for '{type_name(tensor.dtype)}'")
     other = draw.F64 if tensor.dtype.category == dtypes.INTEGRAL else draw.F32
-    return _in_place(name, tensor, _BACKWARD[backward],
-                     lambda array, dtype: draw.fill(array, draw.work_dtype(array, other), kernel, *args))
+
+    def fill(array, dtype):
+        if array.__class__ is DeviceArray:
+            draw.fill_on_device(array, "fV", kernel, generator, *args)
+            return
+        own = (generator.state, generator.cache) if kernel == "log_normal" else (generator.state,)
+        draw.fill(array, draw.work_dtype(array, other), getattr(K.random, kernel), *own, *args)
+    return _in_place(name, tensor, _BACKWARD[backward], fill)
 
 
 def _continuous(distribution, tensor, label):
@@ -170,8 +181,7 @@ def exponential_(self, lambd=1.0, *, generator=None):
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd:g}")
     if self._a.size:
         _continuous("Exponential", self, type_name(self.dtype))
-    return _serial_fill("exponential_", "ExponentialBackward0", self, K.random.exponential,
-                        chosen(generator, "exponential_").state, float(lambd))
+    return _serial_fill("exponential_", "ExponentialBackward0", self, chosen(generator, "exponential_"), float(lambd))
 
 
 @_fill_method
@@ -184,8 +194,8 @@ def geometric_(self, p, *, generator=None):
     """
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
-    return _serial_fill("geometric_", "GeometricBackward0", self, K.random.geometric, chosen(generator, "geometric_").state,
-                        float(p), kinds=dtypes.INTEGRAL)
+    return _serial_fill("geometric_", "GeometricBackward0", self, chosen(generator, "geometric_"), float(p),
+                        kinds=dtypes.INTEGRAL)
 
 
 @_fill_method
@@ -199,8 +209,7 @@ def cauchy_(self, median=0.0, sigma=1.0, *, generator=None):
     if not sigma > 0:
         raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
     _continuous("Cauchy", self, draw.C_NAMES.get(self.dtype._name, self.dtype._name))
-    return _serial_fill("cauchy_", "CauchyBackward0", self, K.random.cauchy, chosen(generator, "cauchy_").state, float(median),
-                        float(sigma))
+    return _serial_fill("cauchy_", "CauchyBackward0", self, chosen(generator, "cauchy_"), float(median), float(sigma))
 
 
 @_fill_method
@@ -213,6 +222,4 @@ def log_normal_(self, mean=1.0, std=2.0, *, generator=None):
     """
     if not std > 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
-    generator = chosen(generator, "log_normal_")
-    return _serial_fill("log_normal_", "LogNormalBackward0", self, K.random.log_normal, generator.state, generator.cache,
-                        float(mean), float(std))
+    return _serial_fill("log_normal_", "LogNormalBackward0", self, chosen(generator, "log_normal_"), float(mean), float(std))

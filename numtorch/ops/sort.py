@@ -3,6 +3,7 @@ import numpy as np
 
 from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import grad_name, op, record
 from ..return_types import return_type
 from ..tensor import wrap
@@ -18,10 +19,10 @@ def rows(a, dim):
     if not a.ndim:
         return a.reshape(1, 1), ()
     if dim == a.ndim - 1 and a.size:
-        return np.ascontiguousarray(a).reshape(-1, a.shape[-1]), a.shape
+        return np.ascontiguousarray(a, like=a).reshape(-1, a.shape[-1]), a.shape
     moved = np.moveaxis(a, dim, -1)
     shape = moved.shape
-    return np.ascontiguousarray(moved).reshape(shapes.numel(shape[:-1]), shape[-1]), shape
+    return np.ascontiguousarray(moved, like=a).reshape(shapes.numel(shape[:-1]), shape[-1]), shape
 
 
 def from_rows(a, shape, dim):
@@ -29,7 +30,7 @@ def from_rows(a, shape, dim):
     if not shape:
         return a.reshape(())
     found = a.reshape(*shape[:-1], a.shape[-1])
-    return found if dim == len(shape) - 1 else np.ascontiguousarray(np.moveaxis(found, -1, dim))
+    return found if dim == len(shape) - 1 else np.ascontiguousarray(np.moveaxis(found, -1, dim), like=a)
 
 
 def _real(name, input):
@@ -91,7 +92,7 @@ def sort(input, dim=-1, descending=False, stable=False):
     _real("sort", input)
     dim = shapes.wrap_dim(dim, input._a.ndim)
     x, shape = rows(input._a, dim)
-    values, index = np.empty_like(x), np.empty(x.shape, np.int64)
+    values, index = np.empty_like(x), np.empty(x.shape, np.int64, like=x)
     if x.size:
         K.sort.argsort(x, bool(descending), values, index)
     return _sort(_picked(from_rows(values, shape, dim), from_rows(index, shape, dim), input, dim, sort_backward))
@@ -141,7 +142,10 @@ def topk(input, k, dim=None, largest=True, sorted=True):
     m, n = x.shape
     if not 0 <= k <= n:
         raise RuntimeError("selected index k out of range")
-    if k * 8 <= n and k and m:
+    if x.__class__ is DeviceArray:
+        values, index = np.empty((m, k), x.dtype, like=x), np.empty((m, k), np.int64, like=x)
+        K.sort.argsort(x, bool(largest), values, index)
+    elif k * 8 <= n and k and m:
         index = np.empty((m, k), np.int64)
         bits, kind = K.sort.bits_of(x)
         kernel = K.sort.topk32 if bits.dtype == np.uint32 else K.sort.topk64
@@ -155,7 +159,7 @@ def topk(input, k, dim=None, largest=True, sorted=True):
         values, index = values[:, :k], index[:, :k]
     if not shape and k == 0:
         raise RuntimeError("selected index k out of range")
-    values, index = (from_rows(np.ascontiguousarray(v), shape, dim) for v in (values, index))
+    values, index = (from_rows(np.ascontiguousarray(v, like=v), shape, dim) for v in (values, index))
     return _topk(_picked(values, index, input, dim, topk_backward))
 
 
@@ -171,6 +175,8 @@ def _order_statistic(x, k):
 
     np.partition is a vectorised introselect: 5.2 ms for one row of 1e6 float32, where torch's kthvalue takes 12.7 ms.
     """
+    if x.__class__ is DeviceArray:
+        return K._cuda_sort.order_statistic(x, K._cuda_sort.KTH, k)
     view = x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x
     view = view.astype(np.int8) if view.dtype == np.bool_ else view
     values = np.ascontiguousarray(np.partition(view, k, axis=1)[:, k]) if x.size else np.empty(len(x), view.dtype)
@@ -232,8 +238,20 @@ def _median_of(name, result, input, dim, keepdim, ignore_nan):
     dim = shapes.wrap_dim(dim, a.ndim)
     _not_empty(name, a, dim)
     x, shape = rows(a, dim)
+    values, index = _medians(x, ignore_nan)
+    values, index = _keep(values, index, shape, dim, keepdim)
+    backward = _nanmedian_dim_backward if ignore_nan else _median_dim_backward
+    return result(_picked(values, index, input, dim, backward, keepdim=keepdim))
+
+
+def _medians(x, ignore_nan):
+    """The median of every row of x (m, n), and its first place."""
     n = x.shape[1]
-    values, index = _order_statistic(x, (n - 1) // 2) if n else (np.empty(len(x), x.dtype), np.empty(len(x), np.int64))
+    if not n:
+        return np.empty(len(x), x.dtype, like=x), np.empty(len(x), np.int64, like=x)
+    if x.__class__ is DeviceArray:
+        return K._cuda_sort.order_statistic(x, K._cuda_sort.NANMEDIAN if ignore_nan else K._cuda_sort.MEDIAN, 0)
+    values, index = _order_statistic(x, (n - 1) // 2)
     if x.dtype.kind not in "biu" and x.size:
         for i in np.flatnonzero(np.isnan(x).any(1)):     # rows with nan are rare: one at a time
             place = np.flatnonzero(np.isnan(x[i]))
@@ -241,9 +259,7 @@ def _median_of(name, result, input, dim, keepdim, ignore_nan):
                 values[i], index[i] = x[i, place[0]], place[0]
             else:
                 values[i:i + 1], index[i:i + 1] = _order_statistic(x[i:i + 1], (n - place.size - 1) // 2)
-    values, index = _keep(values, index, shape, dim, keepdim)
-    backward = _nanmedian_dim_backward if ignore_nan else _median_dim_backward
-    return result(_picked(values, index, input, dim, backward, keepdim=keepdim))
+    return values, index
 
 
 def _median_of_all(name, input, ignore_nan):
@@ -251,8 +267,8 @@ def _median_of_all(name, input, ignore_nan):
     flat = input.reshape(-1)
     if not flat._a.size:
         if input._a.dtype.kind in "biu":
-            return wrap(np.array(np.iinfo(input._a.dtype).min, input._a.dtype))
-        return wrap(np.array(np.nan, input._a.dtype))
+            return wrap(np.array(np.iinfo(input._a.dtype).min, input._a.dtype, like=input._a))
+        return wrap(np.array(np.nan, input._a.dtype, like=input._a))
     found, index = _median_of(name, tuple, flat.detach(), 0, False, ignore_nan)
     backward = nanmedian_backward if ignore_nan else median_backward
     return record(found._a, backward, (flat,), (index,), dim=0, shape=flat._a.shape, keepdim=False)
@@ -337,14 +353,20 @@ def mode(input, dim=-1, keepdim=False):
     dim = shapes.wrap_dim(dim, a.ndim)
     _not_empty("mode", a, dim)
     x, shape = rows(a, dim)
+    values, index = K._cuda_sort.mode(x) if x.__class__ is DeviceArray else _modes(x)
+    values, index = _keep(values, index, shape, dim, keepdim)
+    return _mode(_picked(values, index, input, dim, mode_backward, keepdim=keepdim))
+
+
+def _modes(x):
+    """The most frequent element of every row of x (m, n), and its last place."""
     wide = x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x
     ordered, order = np.empty_like(wide), np.empty(x.shape, np.int64)
     values, index = np.empty(len(x), wide.dtype), np.empty(len(x), np.int64)
     if x.size:
         K.sort.argsort(wide, False, ordered, order)
         K.sort.run(K.sort.mode, wide)(wide, order, values, index)
-    values, index = _keep(values.astype(x.dtype, copy=False), index, shape, dim, keepdim)
-    return _mode(_picked(values, index, input, dim, mode_backward, keepdim=keepdim))
+    return values.astype(x.dtype, copy=False), index
 
 
 def mode_backward(node, g):
