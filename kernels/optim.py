@@ -22,6 +22,7 @@ from numba import prange
 from numba.extending import intrinsic
 
 from . import _jit
+from ._device import DeviceArray
 from ._jit import function, kernel
 from ._memory import HEAD, WORD, data, get, is_contiguous, numel, pointer, put, word
 
@@ -111,6 +112,11 @@ def run(step, arrays, vectors, scalars, *hyper):
         hyper: floats and bools for the kernel.
     """
     if not arrays:
+        return
+    if any(a.__class__ is DeviceArray for a in arrays):
+        from . import _cuda_optim
+
+        _cuda_optim.run(step.__name__, arrays, vectors, scalars, *hyper)
         return
     width = vectors + scalars
     table = np.array([id(a) for a in arrays], np.int64).reshape(-1, width)

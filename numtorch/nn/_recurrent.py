@@ -8,6 +8,7 @@ linear, dropout = OPS["nn.functional.linear"].fn, OPS["dropout"].fn
 
 def cell(mode, x, state, w_ih, w_hh, b_ih, b_hh):
     """One step of one sequence each: x (N, I) and the state, a tuple of (N, H), to the next state."""
+    _check_places(x, state, (w_ih, w_hh, b_ih, b_hh))
     return rnn.cell(mode, linear(x, w_ih, b_ih), linear(state[0], w_hh, b_hh), state)
 
 
@@ -23,6 +24,7 @@ def run(mode, x, sizes, state, weights, layers, rate, training, bidirectional):
     Returns:
         The outputs (rows, H directions), and the tuple of last states, shaped as ``state``.
     """
+    _check_places(x, state, *weights)
     directions = 2 if bidirectional else 1
     last = []
     for i in range(layers):
@@ -36,3 +38,13 @@ def run(mode, x, sizes, state, weights, layers, rate, training, bidirectional):
         if rate and training and i < layers - 1:
             x = dropout(x, rate, True)
     return x, tuple(stack([now[j] for now in last]) for j in range(len(state)))
+
+
+def _check_places(x, state, *weights):
+    """torch's RuntimeError unless states and weights are on the device of the input."""
+    place = x.device
+    for what, tensors in (("hidden", state), *[("parameter", own) for own in weights]):
+        for t in tensors:
+            if t is not None and t.device != place:
+                raise RuntimeError(f"Input and {what} tensors are not at the same device, found input tensor at {place} and "
+                                   f"{what} tensor at {t.device}")

@@ -1,8 +1,9 @@
-"""Recurrent layers and cells as recorded operations on the fused kernels of ``kernels/rnn.py``."""
+"""Recurrent layers and cells as recorded operations on the fused kernels of ``kernels/rnn.py`` and ``kernels/_cuda_rnn.py``."""
 import numpy as np
 
 from .. import kernels as K
 from ..autograd.grad_mode import mode as grad_mode
+from ..kernels._device import DeviceArray
 from ..op import OUT, record
 from ..tensor import wrap
 from ._one_node import gradients
@@ -13,63 +14,86 @@ REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def _fused(tensors):
-    """Whether the kernels take these tensors: all float32, or all float64."""
-    dtype = tensors[0]._a.dtype
-    return dtype in REAL and all(t is None or t._a.dtype == dtype for t in tensors)
+    """Whether the kernels take these tensors, which are on one device: all float32, or all float64; on CUDA also half types."""
+    x = tensors[0]
+    dtype = x._a.dtype
+    return (dtype in REAL or x.is_cuda and x.is_floating_point()) and all(t is None or t._a.dtype == dtype for t in tensors)
 
 
 def _owned(t):
     """A contiguous copy of a tensor's array."""
-    return np.array(t._a, order="C")
+    return t._a.copy(order="C")
 
 
-def _zeros_or(g, shape, dtype, copy=False):
-    """The contiguous array of a gradient, for None zeros; one of its own with ``copy``."""
+def _dense(a):
+    """An array itself if it is contiguous, else a copy."""
+    return np.ascontiguousarray(a, like=a)
+
+
+def _added(a, b):
+    """The sum of two arrays of one shape."""
+    return _on_device().add(a, b) if a.__class__ is DeviceArray else a + b
+
+
+def _zeros_or(g, a, copy=False):
+    """The contiguous array of a gradient, for None zeros like the array ``a``; one of its own with ``copy``."""
     if g is None:
-        return np.zeros(shape, dtype)
-    return _owned(g) if copy else np.ascontiguousarray(g._a)
+        return np.zeros(a.shape, a.dtype, like=a)
+    return _owned(g) if copy else _dense(g._a)
 
 
 # ---- the kernels on arrays -----------------------------------------------------------------------------------------------
 
-def _run(mode, gates, state, table, weights, reverse=False, bias=None, more=None):
+def _run(mode, gates, state, table, w_hh=None, reverse=False, bias=None, more=None):
     """All steps: (outputs, last states, what backward needs); ``gates`` becomes the gates' values.
 
     Args:
-        weights: the recurrent ones and their row starts, as ``strips`` packs them; _no_weights for one step of complete sums.
+        w_hh: the recurrent weights (G, H); None for one step of complete sums.
         bias, more: of a GRU, what is added to the state's part of the sums, and that part where there are no weights.
     """
     dtype, last = gates.dtype, [_owned(s) for s in state]
     hidden = last[0].shape[1]
-    y, kept = np.empty((len(gates), hidden), dtype), np.empty((len(gates) if mode in ("GRU", "LSTM") else 0, hidden), dtype)
+    y = np.empty((len(gates), hidden), dtype, like=gates)
+    kept = np.empty((len(gates) if mode in ("GRU", "LSTM") else 0, hidden), dtype, like=gates)
+    if gates.__class__ is DeviceArray:
+        _on_device().forward(mode, gates, bias, more, w_hh, table, reverse, last[0], last[-1], y, kept)
+        return y, last, kept
     bias = np.zeros(gates.shape[1], dtype) if bias is None else bias
     more = np.empty((0, 0), dtype) if more is None else more
-    K.rnn.forward(gates, bias, more, *weights, table, MODES.index(mode), reverse, K.rnn.sequences_a_task(table[0, 0], gates),
-                  _product(weights), last[0], last[-1], y, kept)
+    packed, starts, product = _packed(None if w_hh is None else w_hh.T, dtype)
+    K.rnn.forward(gates, bias, more, packed, starts, table, MODES.index(mode), reverse,
+                  K.rnn.sequences_a_task(table[0, 0], gates), product, last[0], last[-1], y, kept)
     return y, last, kept
 
 
-def _run_back(mode, gy, dstate, y, gates, kept, state, table, weights, reverse=False):
+def _run_back(mode, gy, dstate, y, gates, kept, state, table, w_hh=None, reverse=False):
     """Gradients of the input's and of the state's part of the sums, and the states that the steps began with.
 
     ``dstate``, the gradients of the last states, become those of the first; the other arguments are as those of ``_run``.
     """
-    first, dgates, before = [np.ascontiguousarray(s._a) for s in state], np.empty_like(gates), np.empty_like(y)
-    dmore = np.empty((len(gates) if mode == "GRU" else 0, gates.shape[1]), gates.dtype)
-    K.rnn.backward(gates, _zeros_or(gy, y.shape, gates.dtype), y, kept, first[0], first[-1], *weights, table, MODES.index(mode),
-                   reverse, K.rnn.sequences_a_task(table[0, 0], gates), _product(weights), dstate[0], dstate[-1], dgates, dmore,
-                   before)
-    return dgates, dmore if mode == "GRU" else dgates, before
+    first, gy = [_dense(s._a) for s in state], _zeros_or(gy, y)
+    dgates, before = np.empty_like(gates), np.empty_like(y)
+    dmore = np.empty_like(gates) if mode == "GRU" else dgates
+    if gates.__class__ is DeviceArray:
+        _on_device().backward(mode, gates, gy, y, kept, first[0], first[-1], w_hh, table, reverse, dstate[0], dstate[-1], dgates,
+                              dmore, before)
+        return dgates, dmore, before
+    packed, starts, product = _packed(w_hh, gates.dtype)
+    K.rnn.backward(gates, gy, y, kept, first[0], first[-1], packed, starts, table, MODES.index(mode), reverse,
+                   K.rnn.sequences_a_task(table[0, 0], gates), product, dstate[0], dstate[-1], dgates, dmore, before)
+    return dgates, dmore, before
 
 
-def _product(weights):
-    """The address of the product with packed weights; 0 where there are none."""
-    packed, _ = weights
-    return K.rnn.product(packed.dtype)[0] if packed.size else 0
+def _packed(right, dtype):
+    """Of a right factor the elements and row starts as ``strips`` packs them, and the product's address; for None nothing."""
+    if right is None:
+        return np.empty(0, dtype), np.empty(0, np.int64), 0
+    return *K.rnn.strips(right), K.rnn.product(dtype)[0]
 
 
-def _no_weights(dtype):
-    return np.empty(0, dtype), np.empty(0, np.int64)
+def _on_device():
+    """The module of recurrent layers on a GPU; not loaded where there is none."""
+    return K._cuda_rnn
 
 
 def _one_step(gates):
@@ -101,11 +125,10 @@ def layer(mode, x, sizes, state, weights, reverse):
     inputs = (x, w_ih, w_hh, b_ih, b_hh, *state)
     if w_hr is not None or not _fused(inputs):
         return layer_by_steps(mode, x, sizes, state, weights, reverse)
-    bias = None if b_ih is None else b_ih._a if mode == "GRU" else b_ih._a + b_hh._a
+    bias = None if b_ih is None else b_ih._a if mode == "GRU" else _added(b_ih._a, b_hh._a)
     gates = K.matmul.matmul(x._a, w_ih._a.T, bias)
     table = np.array([sizes, np.cumsum([0, *sizes[:-1]])])
-    y, last, kept = _run(mode, gates, state, table, K.rnn.strips(w_hh._a.T), reverse,
-                         None if b_hh is None else np.ascontiguousarray(b_hh._a))
+    y, last, kept = _run(mode, gates, state, table, _dense(w_hh._a), reverse, None if b_hh is None else _dense(b_hh._a))
     y, *last = record((y, *last), _layer_backward, inputs, (*inputs, (OUT, 0), wrap(gates), wrap(kept)), mode=mode,
                       sizes=sizes, table=table, reverse=reverse)
     return y, tuple(last)
@@ -116,13 +139,13 @@ def _layer_backward(node, gy, *last):
     if grad_mode.enabled:
         return _recorded_backward(node, gy, *last)
     x, w_ih, w_hh, _, _, *state, y, gates, kept = node.saved_tensors
-    ctx, dtype = node.ctx, gates._a.dtype
-    dstate = [_zeros_or(g, s._a.shape, dtype, copy=True) for g, s in zip(last, state)]
-    dgates, dmore, before = _run_back(ctx["mode"], gy, dstate, y._a, gates._a, kept._a, state, ctx["table"],
-                                      K.rnn.strips(w_hh._a), ctx["reverse"])
+    ctx = node.ctx
+    dstate = [_zeros_or(g, s._a, copy=True) for g, s in zip(last, state)]
+    dgates, dmore, before = _run_back(ctx["mode"], gy, dstate, y._a, gates._a, kept._a, state, ctx["table"], _dense(w_hh._a),
+                                      ctx["reverse"])
     return _where_needed(node, (
         lambda: K.matmul.matmul(dgates, w_ih._a), lambda: K.matmul.matmul(dgates.T, x._a),
-        lambda: K.matmul.matmul(dmore.T, before), lambda: np.add.reduce(dgates, 0), lambda: np.add.reduce(dmore, 0),
+        lambda: K.matmul.matmul(dmore.T, before), lambda: K.matmul.column_sum(dgates), lambda: K.matmul.column_sum(dmore),
         *(lambda d=d: d for d in dstate)))
 
 
@@ -150,8 +173,8 @@ def cell(mode, gx, gh, state):
     inputs = (gx, gh, *state)
     if not _fused(inputs):
         return STEPS[mode](gx, gh, state)
-    gates, more = (_owned(gx), np.ascontiguousarray(gh._a)) if mode == "GRU" else (np.ascontiguousarray(gx._a + gh._a), None)
-    y, (_, *c), kept = _run(mode, gates, state, _one_step(gates), _no_weights(gates.dtype), more=more)
+    gates, more = (_owned(gx), _dense(gh._a)) if mode == "GRU" else (_dense(_added(gx._a, gh._a)), None)
+    y, (_, *c), kept = _run(mode, gates, state, _one_step(gates), more=more)
     return record((y, *c), _cell_backward, inputs, (*inputs, (OUT, 0), wrap(gates), wrap(kept)), mode=mode)
 
 
@@ -163,6 +186,6 @@ def _cell_backward(node, gy, *last):
         return gradients(found, inputs, (gy, *last), node.needs, create_graph=True)
     _, _, *state, y, gates, kept = node.saved_tensors
     y, gates, kept = y._a, gates._a, kept._a
-    dstate = [_zeros_or(g, y.shape, y.dtype, copy=True) for g in (None, *last)]
-    dgates, dmore, _ = _run_back(node.ctx["mode"], gy, dstate, y, gates, kept, state, _one_step(gates), _no_weights(y.dtype))
+    dstate = [_zeros_or(g, y, copy=True) for g in (None, *last)]
+    dgates, dmore, _ = _run_back(node.ctx["mode"], gy, dstate, y, gates, kept, state, _one_step(gates))
     return _where_needed(node, (lambda: dgates, lambda: dmore, *(lambda d=d: d for d in dstate)))

@@ -34,7 +34,7 @@ class Adagrad(Fused):
         value = group["initial_accumulator_value"]
         if p.is_complex():
             value = complex(value, value)
-        return {"step": scalar(), "sum": wrap(np.full(p._a.shape, value, p._a.dtype))}
+        return {"step": scalar(), "sum": wrap(np.full(p._a.shape, value, p._a.dtype, like=p._a))}
 
     def share_memory(self):
         """Moves the sums to memory that processes share, for training by several of them."""

@@ -31,7 +31,7 @@ class ASGD(Fused):
     def _step_group(self, group):
         def start(p):
             return {"step": scalar(), "eta": scalar(float(group["lr"])), "mu": scalar(1.0),
-                    "ax": wrap(np.zeros(p._a.shape, p._a.dtype))}
+                    "ax": wrap(np.zeros(p._a.shape, p._a.dtype, like=p._a))}
 
         run("asgd", self._columns(group, ("ax",), ("eta", "mu", "step"), start), 3, 3, float(group["lr"]),
             float(group["lambd"]), float(group["alpha"]), float(group["t0"]), float(group["weight_decay"]),

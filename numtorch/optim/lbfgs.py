@@ -186,7 +186,7 @@ class _Memory:
 
 def _reals(a):
     """The elements in row-major order as one vector of reals."""
-    flat = np.ascontiguousarray(a).reshape(-1)
+    flat = np.ascontiguousarray(a if isinstance(a, np.ndarray) else a.on_host()).reshape(-1)
     return flat.view(flat.real.dtype) if flat.dtype.kind == "c" else flat
 
 

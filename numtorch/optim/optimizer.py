@@ -423,12 +423,12 @@ def check_betas(betas):
 
 
 def _fit(value, param, key=None):
-    """State from a dict as ``param`` needs it: tensors in its dtype, step counts as they are, containers
+    """State from a dict as ``param`` needs it: tensors in its dtype on its device, step counts as they are, containers
     walked."""
     if isinstance(value, Tensor):
-        if key == "step" or not param.is_floating_point():
+        if key == "step":
             return value
-        return value.to(dtype=param.dtype)
+        return value.to(param.device, param.dtype if param.is_floating_point() else None)
     if isinstance(value, dict):
         return {k: _fit(v, param, k) for k, v in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):

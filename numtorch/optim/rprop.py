@@ -32,7 +32,7 @@ class Rprop(Fused):
     def _step_group(self, group):
         def start(p):
             lr = float(group["lr"])
-            size = np.full(p._a.shape, complex(lr, lr) if p.is_complex() else lr, p._a.dtype)
+            size = np.full(p._a.shape, complex(lr, lr) if p.is_complex() else lr, p._a.dtype, like=p._a)
             return {"step": scalar(), "prev": zeros_like(p), "step_size": wrap(size)}
 
         run("rprop", self._columns(group, ("prev", "step_size"), ("step",), start), 4, 1,

@@ -62,7 +62,7 @@ class SGD(Fused):
             own = state[p]
             buffer = own.get("momentum_buffer")
             if buffer is None:
-                buffer = own["momentum_buffer"] = wrap(np.zeros(p._a.shape, p._a.dtype))
+                buffer = own["momentum_buffer"] = wrap(np.zeros(p._a.shape, p._a.dtype, like=p._a))
                 fresh += (p._a, grad._a, buffer._a)
             else:
                 arrays += (p._a, grad._a, buffer._a)

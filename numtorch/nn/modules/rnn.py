@@ -3,7 +3,6 @@ import math
 import numbers
 import warnings
 
-from ...ops import create
 from .. import _recurrent as recurrent
 from .. import init
 from ..utils.rnn import PackedSequence
@@ -174,7 +173,7 @@ class RNNBase(Module):
 
     def _zeros(self, input, batch):
         layers = self.num_layers * (2 if self.bidirectional else 1)
-        return tuple(create.zeros(layers, batch, size, dtype=input.dtype) for size in self._sizes())
+        return tuple(input.new_zeros(layers, batch, size) for size in self._sizes())
 
     def forward(self, input, hx=None):
         """Runs the whole sequence.
@@ -359,7 +358,7 @@ class RNNCellBase(Module):
         if not batched:
             input = input.unsqueeze(0)
         if states is None:
-            states = (create.zeros(input.size(0), self.hidden_size, dtype=input.dtype),) * len(names)
+            states = (input.new_zeros(input.size(0), self.hidden_size),) * len(names)
         elif not batched:
             states = tuple(s.unsqueeze(0) for s in states)
         if input.size(1) != self.input_size:

@@ -35,14 +35,21 @@ class PackedSequence(PackedSequence_):
             if not (isinstance(data, (list, tuple)) and len(data) == 2):
                 raise AssertionError("Expected data to be a list or tuple of length 2")
             data, batch_sizes = data
+        if batch_sizes.is_cuda:
+            raise ValueError("batch_sizes should always be on CPU. Instances of PackedSequence should never be created manually. "
+                             "They should be instantiated by functions like pack_sequence and pack_padded_sequences in "
+                             "nn.utils.rnn. https://pytorch.org/docs/stable/nn.html#torch.nn.utils.rnn.pack_sequence")
         if unsorted_indices is None:
             unsorted_indices = invert_permutation(sorted_indices)
         return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
 
     def to(self, *args, **kwargs):
-        """Converts the data, as ``Tensor.to``; itself if nothing changes."""
+        """Converts the data, as ``Tensor.to``, and takes the indices to where it is; itself if nothing changes."""
         data = self.data.to(*args, **kwargs)
-        return self if data is self.data else type(self)(data, self.batch_sizes, self.sorted_indices, self.unsorted_indices)
+        if data is self.data:
+            return self
+        order, restored = (None if i is None else i.to(data.device) for i in (self.sorted_indices, self.unsorted_indices))
+        return type(self)(data, self.batch_sizes, order, restored)
 
     def pin_memory(self):
         """The sequence itself: there is no page-locked memory."""
@@ -53,8 +60,10 @@ class PackedSequence(PackedSequence_):
         return self.to(*args, device="cpu", **kwargs)
 
     def cuda(self, *args, **kwargs):
-        """The data on a CUDA device."""
-        return self.to(*args, device="cuda", **kwargs)
+        """The data on a CUDA device: the current one, unless the arguments, those of ``to``, name another."""
+        if not self.data.new_empty(0).to(*args, **kwargs).is_cuda:
+            kwargs["device"] = "cuda"
+        return self.to(*args, **kwargs)
 
     def double(self):
         """The data as float64."""
@@ -102,9 +111,8 @@ def invert_permutation(permutation):
     """The permutation that undoes another; None for None."""
     if permutation is None:
         return None
-    found = np.empty_like(permutation._a)
-    found[permutation._a] = np.arange(found.size)
-    return wrap(found)
+    n = permutation.numel()
+    return permutation.new_empty(n).scatter_(0, permutation, create.arange(n, dtype=permutation.dtype, device=permutation.device))
 
 
 def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True):
@@ -120,13 +128,16 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
         PackedSequence
 
     Raises:
-        RuntimeError: lengths are not decreasing, not positive, or not as many as there are sequences.
+        RuntimeError: lengths are not decreasing, not positive, not as many as there are sequences, or on a CUDA device.
     """
+    if isinstance(lengths, Tensor) and lengths.is_cuda:
+        raise RuntimeError("'lengths' argument should be a 1D CPU int64 tensor, but got "
+                           f"{lengths.dim()}D {lengths.device} Long tensor")
     lengths = np.asarray(lengths._a if isinstance(lengths, Tensor) else lengths, np.int64)
-    order = None
+    order = restored = None
     if not enforce_sorted:
         sort = np.argsort(-lengths, kind="stable")
-        order, lengths = wrap(sort), lengths[sort]
+        order, restored, lengths = _indices(sort, input), _indices(np.argsort(sort), input), lengths[sort]
         input = input.index_select(0 if batch_first else 1, order)
     if batch_first:
         input = input.transpose(0, 1)
@@ -146,8 +157,13 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
     steps, batch = int(lengths[0]), input.size(1)
     there = np.arange(steps)[:, None] < lengths                         # (T, B): the sequence has this step
     rows = input[:steps].reshape(steps * batch, *input.shape[2:])
-    data = rows if there.all() else rows.index_select(0, wrap(there.reshape(-1).nonzero()[0]))
-    return PackedSequence(data, wrap(there.sum(1)), order, None)
+    data = rows if there.all() else rows.index_select(0, _indices(there.reshape(-1).nonzero()[0], input))
+    return PackedSequence(data, wrap(there.sum(1)), order, restored)
+
+
+def _indices(array, data):
+    """Indices, an ndarray, as a tensor where ``data`` is."""
+    return wrap(array).to(data.device)
 
 
 def _lengths(batch_sizes):
@@ -184,15 +200,15 @@ def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_le
     else:
         # each place of the result takes a row of the data; places past the end take one more row, the padding
         rows = np.where(there, np.cumsum(there.reshape(-1)).reshape(there.shape) - 1, data.size(0))
-        padding = create.full((1, *data.shape[1:]), padding_value, dtype=data.dtype)
-        found = cat([data, padding]).index_select(0, wrap(rows.reshape(-1)))
+        padding = create.full((1, *data.shape[1:]), padding_value, dtype=data.dtype, device=data.device)
+        found = cat([data, padding]).index_select(0, _indices(rows.reshape(-1), data))
     found = found.reshape(longest, batch, *data.shape[1:])
     lengths = wrap(_lengths(sizes))
     if batch_first:
         found = found.transpose(0, 1)
     if sequence.unsorted_indices is not None:
         found = found.index_select(0 if batch_first else 1, sequence.unsorted_indices)
-        lengths = lengths[sequence.unsorted_indices]
+        lengths = lengths[sequence.unsorted_indices.cpu()]
     return found, lengths
 
 
@@ -220,7 +236,7 @@ def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="
     for s in sequences:
         missing = longest - s.size(0)
         if missing:
-            padding = create.full((missing, *s.shape[1:]), padding_value, dtype=s.dtype)
+            padding = create.full((missing, *s.shape[1:]), padding_value, dtype=s.dtype, device=s.device)
             s = cat([padding, s] if padding_side == "left" else [s, padding])
         rows.append(s.unsqueeze(0 if batch_first else 1))
     return cat(rows, 0 if batch_first else 1)
@@ -234,7 +250,7 @@ def unpad_sequence(padded_sequences, lengths, batch_first=False):
         lengths (Tensor): the length of each.
     """
     rows = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
-    return [row[:int(n)] for row, n in zip(rows.unbind(0), lengths._a, strict=True)]
+    return [row[:n] for row, n in zip(rows.unbind(0), lengths.tolist(), strict=True)]
 
 
 def pack_sequence(sequences, enforce_sorted=True):
