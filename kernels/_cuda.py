@@ -82,6 +82,7 @@ class DeviceKernel:
         self.words, self.T, self.U, self.threads = tuple(signature.split()), tuple(T), tuple(U), threads
         self.free = tuple(next((k for k, w in enumerate(self.words) if w[:1] == letter and w[1:] in ("*", "~")), None)
                           for letter in "TU")
+        self.capability = (0, 0)    # the least compute capability that it can be compiled for
         self._prepared = {}         # (device, numbers of T and U) -> (what the driver launches, makers of the arguments)
         KERNELS[self.name] = self
 

@@ -107,3 +107,29 @@ def cdist_backward(x, y, g, out, p, gx):
                 else:
                     part = scale if p == 1.0 else scale * x.dtype.type((abs(diff) / far) ** (p - 1.0))
                     gx[s, i, d] += part if diff > 0 else -part
+
+
+# ---- on a GPU ----------------------------------------------------------------------------------------------------------
+
+@solve_triangular.on_device
+def solve_triangular_on_device(a, b, upper, unit, out):
+    """The same for 32 unknowns at a time."""
+    from . import linalg_cuda  # at the first use on a GPU: nothing on the CPU needs it
+
+    linalg_cuda.solve_triangular(a, b, upper, unit, out)
+
+
+@cdist.on_device
+def cdist_on_device(x, y, p, out):
+    """The same by tiles of points."""
+    from . import linalg_cuda
+
+    linalg_cuda.cdist(x, y, p, out)
+
+
+@cdist_backward.on_device
+def cdist_backward_on_device(x, y, g, out, p, gx):
+    """The same, a block for each point."""
+    from . import linalg_cuda
+
+    linalg_cuda.cdist_backward(x, y, g, out, p, gx)

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numba import carray, prange
 
+from ._device import DeviceArray
 from ._jit import REASSOCIATE, function, kernel
 from ._tasks import EMPTY, NO_TABLE, REAL, launch, threads_for
 from ._tile import SLACK, TILE_ROWS, VECTOR_BYTES, copy_run, product_tile, tile_rows, transpose_tile
@@ -213,6 +214,8 @@ def matmul(a, b, bias=None):
 
     float16 and bfloat16 are multiplied in float32 and rounded once at the end.
     """
+    if a.__class__ is DeviceArray or b.__class__ is DeviceArray:
+        return _on_device().matmul(a, b, bias)
     dtype = a.dtype
     if dtype in REAL:
         m, n = a.shape[-2], b.shape[-1]
@@ -232,6 +235,60 @@ def matmul(a, b, bias=None):
         y = matmul(a.astype(np.float32), b.astype(np.float32), None if bias is None else bias.astype(np.float32))
         return y.astype(dtype)
     return y if bias is None else np.add(y, bias, out=y)
+
+
+_precision = ["highest"]
+
+
+def float32_precision():
+    """How exact products of float32 are on a GPU: "highest", or "high" or "medium", which cut factors to 10 bits of fraction."""
+    return _precision[0]
+
+
+def set_float32_precision(precision):
+    """Sets it; on the CPU products of float32 are always in float32."""
+    _precision[0] = precision
+
+
+def _on_device():
+    """The module of products on a GPU; not loaded where there is none."""
+    from . import matmul_cuda
+
+    return matmul_cuda
+
+
+def affine(a, b, d, alpha, beta):
+    """alpha * a b + beta * d in new memory; ``d`` broadcasts to the product, and where beta is 0 its nan do not spread."""
+    if a.__class__ is DeviceArray or b.__class__ is DeviceArray:
+        return _on_device().affine(a, b, d if beta != 0 else None, alpha, beta)
+    return scaled_sum(matmul(a, b), d, alpha, beta)
+
+
+def scaled_sum(product, d, alpha, beta):
+    """alpha * product + beta * d in the memory of ``product``."""
+    dtype = product.dtype
+    if dtype.kind in "iu":
+        beta, alpha = int(beta), int(alpha)
+    if alpha != 1:
+        product = (product * alpha).astype(dtype)
+    if beta == 1:
+        return np.add(product, d, out=product)
+    return np.add(product, (d * beta).astype(dtype), out=product) if beta != 0 else product
+
+
+def outer_affine(a, b, d, dtype, alpha, beta):
+    """alpha * (all products of an element of a and one of b) + beta * d, of ``dtype``."""
+    if a.__class__ is DeviceArray:
+        a, b, d = (x.astype(dtype, copy=False) for x in (a, b, d))
+        return affine(a[:, None], b[None], d, alpha, beta)
+    return scaled_sum((a[:, None] * b).astype(dtype), d, alpha, beta)
+
+
+def column_sum(a):
+    """The sums of the columns of a matrix; of half types in float32."""
+    if a.__class__ is DeviceArray:
+        return _on_device().column_sum(a)
+    return np.add.reduce(a, 0) if a.itemsize > 2 else a.astype(np.float32).sum(0).astype(a.dtype)
 
 
 def _integer_matmul(a, b):

@@ -73,7 +73,15 @@ class _HostNode:
 
     @property
     def saved_tensors(self):
-        return [None if t is None else t.to("cpu") for t in self._node.saved_tensors]
+        return [None if t is None else _kept(t) for t in self._node.saved_tensors]
+
+
+def _kept(t):
+    """A saved tensor on the host; a leaf where the tape is off, for backward functions that record their operation again."""
+    moved = t.to("cpu")
+    if t._rg and not moved._rg:
+        moved.requires_grad_()
+    return moved
 
 
 def backward(node, g, why):

@@ -11,18 +11,6 @@ from .matmul import check_bmm, check_mm, check_mv, conj, matmul, mm, multiply, m
 from .view import reshape, squeeze, unsqueeze
 
 
-def _affine(input, product, beta, alpha):
-    """beta * input + alpha * product in the product's memory; beta = 0 does not read input, so its nan do not spread."""
-    dtype = product.dtype
-    if dtype.kind in "iu":
-        beta, alpha = int(beta), int(alpha)
-    if alpha != 1:
-        product = (product * alpha).astype(dtype)
-    if beta == 1:
-        return np.add(product, input, out=product)
-    return np.add(product, (input * beta).astype(dtype), out=product) if beta != 0 else product
-
-
 def _scale(t, factor):
     return t if factor == 1 else pointwise.mul(t, factor)
 
@@ -65,7 +53,7 @@ def addmm(input, mat1, mat2, *, beta=1, alpha=1):
                            f"{type_name(other.dtype)}")
     refuse_bool("addmm_impl_cpu_", a)
     _check_input(input, (a.shape[0], b.shape[1]))
-    y = _affine(input._a, K.matmul.matmul(a, b), beta, alpha)
+    y = K.matmul.affine(a, b, input._a, alpha, beta)
     return record(y, addmm_backward, (input, mat1, mat2), (mat1, mat2), beta=beta, alpha=alpha)
 
 
@@ -92,7 +80,7 @@ def addmv(input, mat, vec, *, beta=1, alpha=1):
     if a.ndim != 2 or x.ndim != 1 or input._a.ndim > 1:
         raise RuntimeError(f"vector + matrix @ vector expected, got {input._a.ndim}, {a.ndim}, {x.ndim}")
     check_mv(mat, vec, input._a.shape[0] if input._a.ndim else 1, input)
-    y = _affine(input._a, K.matmul.matmul(a, x[:, None]).reshape(-1), beta, alpha)
+    y = K.matmul.affine(a, x[:, None], input._a[..., None], alpha, beta).reshape(-1)
     return record(y, addmv_backward, (input, mat, vec), (mat, vec), beta=beta, alpha=alpha)
 
 
@@ -121,7 +109,7 @@ def addr(input, vec1, vec2, *, beta=1, alpha=1):
                            f"{a.ndim if a.ndim != 1 else b.ndim}-D")
     _check_input(input, (a.size, b.size))
     dtype = np.result_type(input._a.dtype, a.dtype, b.dtype) if not input._a.dtype == a.dtype == b.dtype else a.dtype
-    y = _affine(input._a, (a[:, None] * b).astype(dtype), beta, alpha)
+    y = K.matmul.outer_affine(a, b, input._a, dtype, alpha, beta)
     return record(y, addr_backward, (input, vec1, vec2), (vec1, vec2), beta=beta, alpha=alpha)
 
 
@@ -157,7 +145,7 @@ def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
     _check_stacks(input, batch1, batch2, "baddbmm")
     a, b = batch1._a, batch2._a
     _check_input(input, (a.shape[0], a.shape[1], b.shape[2]))
-    y = _affine(input._a, K.matmul.matmul(a, b), beta, alpha)
+    y = K.matmul.affine(a, b, input._a, alpha, beta)
     return record(y, baddbmm_backward, (input, batch1, batch2), (batch1, batch2), beta=beta, alpha=alpha)
 
 
@@ -181,7 +169,7 @@ def addbmm(input, batch1, batch2, *, beta=1, alpha=1):
     # one product with the stack dimension joined to the summed one
     k = a.shape[0] * a.shape[2]
     rows, columns = a.transpose(1, 0, 2).reshape(a.shape[1], k), b.reshape(k, b.shape[2])
-    y = _affine(input._a, K.matmul.matmul(rows, columns), beta, alpha)
+    y = K.matmul.affine(rows, columns, input._a, alpha, beta)
     return record(y, addbmm_backward, (input, batch1, batch2), (batch1, batch2), beta=beta, alpha=alpha)
 
 

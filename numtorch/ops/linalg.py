@@ -114,7 +114,7 @@ def linalg_inv_ex_backward(node, g):
 def inv_ex(A, *, check_errors=False):
     """``inv`` that does not raise: (inverse, info), info not 0 where a matrix is singular."""
     if check_errors:
-        return _inv_ex((inv(A), wrap(np.zeros(A._a.shape[:-2], np.int32))))
+        return _inv_ex((inv(A), wrap(np.zeros(A._a.shape[:-2], np.int32, like=A._a))))
     out, info = inverse_or_info(check_matrix("linalg.inv", A, square=True))
     return _inv_ex((record(out, linalg_inv_ex_backward, (A,), (OUT,)), wrap(info)))
 
@@ -260,7 +260,7 @@ def pinv(A, *, atol=None, rtol=None, hermitian=False):
         raise RuntimeError(f"linalg.pinv({type_name(A.dtype)}{{{list(a.shape)}}}): expected a tensor with 2 or more "
                            f"dimensions of float, double, cfloat or cdouble types")
     if not a.size:
-        return record(np.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype), linalg_pinv_backward, (A,), (OUT, A))
+        return record(np.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype, like=a), linalg_pinv_backward, (A,), (OUT, A))
     if hermitian:
         values, u = np.linalg.eigh(a)
         s, v = np.abs(values), u * np.sign(values)[..., None, :]

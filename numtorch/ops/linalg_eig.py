@@ -4,6 +4,8 @@ Gradients as in torch's FunctionsManual: of singular and eigenvectors they are f
 """
 import numpy as np
 
+from ..kernels._device import DeviceArray
+from ..kernels._driver import OnHost
 from ..op import OUT, op, record, type_name
 from ..return_types import return_type
 from ..tensor import wrap
@@ -12,6 +14,8 @@ from .linalg_solve import solve, solve_triangular
 
 
 def _finite(name, a):
+    if type(a) is DeviceArray:
+        raise OnHost("a factorisation")
     if a.size and not np.isfinite(a).all():
         raise LinAlgError(f"{name}: The algorithm failed to converge because the input matrix contained non-finite values.")
 
@@ -19,7 +23,7 @@ def _finite(name, a):
 def _differences(values):
     """E[..., i, j] = values[j] - values[i], ones on the diagonal."""
     apart = values.unsqueeze(-2) - values.unsqueeze(-1)
-    return apart + wrap(np.eye(values._a.shape[-1], dtype=values._a.dtype))
+    return apart + wrap(np.eye(values._a.shape[-1], dtype=values._a.dtype, like=values._a))
 
 
 def _diagonal(x):
@@ -126,8 +130,8 @@ def _svd_of(input, some=True, compute_uv=True):
     if not compute_uv:
         a = check_matrix("linalg.svd", input)
         m, n = a.shape[-2:]
-        return _old_svd((wrap(np.zeros((*a.shape[:-2], m, m), a.dtype)), svdvals(input),
-                         wrap(np.zeros((*a.shape[:-2], n, n), a.dtype))))
+        return _old_svd((wrap(np.zeros((*a.shape[:-2], m, m), a.dtype, like=a)), svdvals(input),
+                         wrap(np.zeros((*a.shape[:-2], n, n), a.dtype, like=a))))
     U, S, Vh = _svd(input, not some)
     return _old_svd((U, S, Vh.mH))
 
@@ -225,7 +229,7 @@ def linalg_qr_backward(node, gQ, gR):
     left = solve_triangular(R.narrow(-1, 0, m).mH, Q @ skew, upper=False, left=False)
     from .join import cat
 
-    zeros = wrap(np.zeros((*R._a.shape[:-2], m, n - m), R._a.dtype))
+    zeros = wrap(np.zeros((*R._a.shape[:-2], m, n - m), R._a.dtype, like=R._a))
     found = cat([left, zeros], -1)
     return found if gR is None else found + Q @ gR
 
@@ -292,6 +296,8 @@ def _eig(A, name):
     if A._a.ndim >= 2 and A._a.dtype.itemsize == 2:
         raise NotImplementedError(f"\"linalg_eig_out_cpu\" not implemented for '{type_name(A.dtype)}'")
     a = check_matrix(name, A, square=True)
+    if type(a) is DeviceArray:
+        raise OnHost("a factorisation")
     if a.size and not np.isfinite(a).all():
         raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
     values, vectors = np.linalg.eig(a)

@@ -1,8 +1,11 @@
 """Matrix functions and small things: matrix_power, matrix_exp, trace, cross, vander, tensorinv, tensorsolve, cov, corrcoef."""
+import math
+
 import numpy as np
 
 from .. import dtypes
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import op, record
 from ..tensor import wrap
 from ._one_node import one_node
@@ -32,7 +35,7 @@ def matrix_power(A, n):
     if n == 0:
         from .create import eye
 
-        return eye(A._a.shape[-1], dtype=A.dtype).expand(A._a.shape).clone()
+        return eye(A._a.shape[-1], dtype=A.dtype, device=A.device).expand(A._a.shape).clone()
     if n < 0:
         A, n = inv(A), -n
     found = None
@@ -57,6 +60,8 @@ _PADE_13 = (64764752532480000, 32382376266240000, 7771770303897600, 118735379642
 
 def _expm(a):
     """exp of matrices by scaling, the Pade approximant of degree 13, and squaring (Higham, 2005); computed in float64."""
+    if type(a) is DeviceArray:
+        return _expm_by_products(wrap(a))._a
     wide = np.asarray(a, np.complex128 if a.dtype.kind == "c" else np.float64)
     norms = np.abs(wide).sum(-2).max(-1, initial=0.0)
     finite = np.where(np.isfinite(norms), norms, 0)
@@ -72,6 +77,26 @@ def _expm(a):
     for k in range(int(squarings.max(initial=0))):
         found = np.where((squarings > k)[..., None, None], found @ found, found)
     return found.astype(a.dtype)
+
+
+def _expm_by_products(A):
+    """The same without a system to solve: scaling to a norm of 1/2, the Taylor polynomial of degree 16 (Paterson and Stockmeyer,
+    1973), and squaring."""
+    from .create import eye
+
+    x = A.to(dtypes.complex128 if A._a.dtype.kind == "c" else dtypes.float64)
+    norms = x.abs().sum(-2).amax(-1)
+    squarings = (norms.masked_fill(norms.isfinite().logical_not(), 0).clamp(min=1e-300).log2() + 1).ceil().clamp(min=0)
+    x = x / (2.0 ** squarings)[..., None, None]
+    one, x2 = eye(x._a.shape[-1], dtype=x.dtype, device=x.device), x @ x
+    x3, x4 = x2 @ x, x2 @ x2
+    found = x4 / math.factorial(16)
+    for k in (12, 8, 4, 0):
+        part = one / math.factorial(k) + x / math.factorial(k + 1) + x2 / math.factorial(k + 2) + x3 / math.factorial(k + 3)
+        found = part + (found if k == 12 else x4 @ found)
+    for k in range(int(squarings.max())):
+        found = (found @ found).where((squarings > k)[..., None, None], found)
+    return found.to(A.dtype)
 
 
 @op(namespace="linalg")
@@ -280,7 +305,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
         if w._a.size != n:
             raise RuntimeError(f"cov(): expected {name} to have the same numel as there are observations in the input but got "
                                f"{w._a.size} != {n}")
-        if w._a.size and w._a.min() < 0:
+        if w._a.size and w.min().item() < 0:
             raise RuntimeError(f"cov(): {name} cannot be negative")
         weights = w if weights is None else weights * w
     if x._a.dtype.kind in "iu":

@@ -7,10 +7,12 @@ from .. import dtypes
 from .. import kernels as K
 from .. import shape as shapes
 from ..autograd.grad_mode import mode
+from ..kernels._device import DeviceArray
 from ..op import OUT, op, record, type_name
 from ..tensor import wrap
 from ._one_node import one_node
 from .linalg_eig import svdvals
+from .reduce import reduce_array
 
 # ---- vectors -----------------------------------------------------------------------------------------------------------------
 
@@ -26,6 +28,8 @@ def _float_only(name, input, dtype):
 
 def _vector_norm_array(a, p, dims, keepdim):
     """The p-norm of ``a`` (float32, float64, complex) over ``dims``."""
+    if type(a) is DeviceArray:
+        return _vector_norm_on_device(a, p, dims, keepdim)
     if p == 2 and len(dims) == a.ndim and a.flags.c_contiguous and a.dtype.kind == "f":
         flat = a.reshape(-1)
         with np.errstate(over="ignore"):
@@ -50,6 +54,20 @@ def _vector_norm_array(a, p, dims, keepdim):
         return np.sqrt(total).astype(x.dtype, copy=False).reshape(shapes.reduced_shape(x.shape, dims, keepdim))
     with np.errstate(divide="ignore"):
         return (x ** x.dtype.type(p)).sum(dims, keepdims=keepdim) ** x.dtype.type(1 / p)
+
+
+def _vector_norm_on_device(a, p, dims, keepdim):
+    """The same by reductions. Squares are added up in the dtype of ``a``: to look for overflow would wait for the device."""
+    x, shape = wrap(a) if p == 2 and a.dtype.kind == "f" else wrap(a).abs(), shapes.reduced_shape(a.shape, dims, keepdim)
+    if not all(a.shape[d] for d in dims):
+        return np.zeros(shape, x._a.dtype, like=a)
+    if abs(p) == math.inf:
+        return reduce_array("amax" if p > 0 else "amin", x._a, dims).reshape(shape)
+    if p == 2:
+        return wrap(reduce_array("squares", x._a, dims)).sqrt()._a.reshape(shape)
+    terms = (x != 0).to(x.dtype) if p == 0 else x if p == 1 else x ** p
+    total = reduce_array("sum", terms._a, dims)
+    return (total if p in (0, 1) else (wrap(total) ** (1 / p))._a).reshape(shape)
 
 
 def _in_range(squares):
@@ -95,7 +113,7 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
         raise RuntimeError(f"linalg.vector_norm cannot compute the {what} norm on the dimension {d} because this dimension is "
                            "empty and the operation does not have an identity")
     wide = a.astype(np.float32) if a.dtype.itemsize == 2 else a
-    out = np.asarray(_vector_norm_array(wide, p, dims, keepdim))
+    out = np.asarray(_vector_norm_array(wide, p, dims, keepdim), like=a)
     want = a.dtype if a.dtype.kind != "c" else a.real.dtype
     return record(out.astype(want, copy=False), linalg_vector_norm_backward, (x,), (x, OUT), p=p, dims=dims, keepdim=keepdim)
 
@@ -287,7 +305,7 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
     x1 = x1 if x1.dtype is common else x1.to(common)
     x2 = x2 if x2.dtype is common else x2.to(common)
     x, y = _points(x1._a, batch), _points(x2._a, batch)
-    out = np.zeros((*batch, a.shape[-2], b.shape[-2]), x.dtype)
+    out = np.zeros((*batch, a.shape[-2], b.shape[-2]), x.dtype, like=x)
     if out.size and x.shape[-1]:
         K.linalg.cdist(x, y, p, out.reshape(len(x), x.shape[1], y.shape[1]))
     return record(out.astype(common._np, copy=False), cdist_backward, (x1, x2), (x1, x2, OUT), p=p)
@@ -296,7 +314,7 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
 def _points(a, batch):
     """``a`` broadcast to ``batch`` as (batch, rows, columns) that kernels take."""
     wide = np.broadcast_to(a, (*batch, *a.shape[-2:]))
-    wide = np.ascontiguousarray(wide, np.float32 if a.dtype.itemsize == 2 else a.dtype)
+    wide = np.ascontiguousarray(wide, np.float32 if a.dtype.itemsize == 2 else a.dtype, like=a)
     return wide.reshape(shapes.numel(batch), *a.shape[-2:])
 
 
@@ -317,7 +335,7 @@ def cdist_backward(node, g):
         return share.sum(-2), -share.sum(-3)
     batch = out._a.shape[:-2]
     x, y = _points(x1._a, batch), _points(x2._a, batch)
-    far, gy = (np.ascontiguousarray(t._a, x.dtype).reshape(len(x), x.shape[1], y.shape[1]) for t in (out, g))
+    far, gy = (np.ascontiguousarray(t._a, x.dtype, like=x).reshape(len(x), x.shape[1], y.shape[1]) for t in (out, g))
     found = []
     for need, here, there, grads, apart in ((node.needs[0], x, y, gy, far),
                                             (node.needs[1], y, x, gy.swapaxes(1, 2), far.swapaxes(1, 2))):
@@ -325,6 +343,7 @@ def cdist_backward(node, g):
             found.append(None)
             continue
         gx = np.empty_like(here)
-        K.linalg.cdist_backward(here, there, np.ascontiguousarray(grads), np.ascontiguousarray(apart), p, gx)
+        K.linalg.cdist_backward(here, there, np.ascontiguousarray(grads, like=x),
+                                  np.ascontiguousarray(apart, like=x), p, gx)
         found.append(wrap(gx.reshape(*batch, *here.shape[1:])))
     return tuple(found)

@@ -108,11 +108,11 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
         return solve_triangular(A.mT, B.mT, upper=not upper, unitriangular=unitriangular).mT
     batch = shapes.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     n, k = b.shape[-2:]
-    x = np.empty((*batch, n, k), b.dtype)
+    x = np.empty((*batch, n, k), b.dtype, like=b)
     if x.size:
-        wide = np.ascontiguousarray(np.broadcast_to(a, (*batch, n, n))).reshape(-1, n, n)
-        K.linalg.solve_triangular(wide, np.ascontiguousarray(np.broadcast_to(b, x.shape)).reshape(-1, n, k), bool(upper),
-                                  bool(unitriangular), x.reshape(-1, n, k))
+        wide, sides = (np.ascontiguousarray(np.broadcast_to(t, shape), like=t).reshape(-1, *shape[-2:])
+                       for t, shape in ((a, (*batch, n, n)), (b, x.shape)))
+        K.linalg.solve_triangular(wide, sides, bool(upper), bool(unitriangular), x.reshape(-1, n, k))
     return record(x, linalg_solve_triangular_backward, (A, B), (A, OUT), upper=upper, unit=unitriangular)
 
 
@@ -208,7 +208,7 @@ def linalg_cholesky_ex_backward(node, g):
 def cholesky_ex(A, *, upper=False, check_errors=False):
     """``cholesky`` that does not raise: (L, info), info not 0 where a matrix is not positive-definite."""
     if check_errors:
-        return _cholesky_ex((cholesky(A, upper=upper), wrap(np.zeros(A._a.shape[:-2], np.int32))))
+        return _cholesky_ex((cholesky(A, upper=upper), wrap(np.zeros(A._a.shape[:-2], np.int32, like=A._a))))
     a = check_matrix("linalg.cholesky", A, square=True)
     L, info = _cholesky(np.conj(np.swapaxes(a, -1, -2)) if upper else a)
     found = record(L, linalg_cholesky_ex_backward, (A,), (OUT,))
@@ -241,7 +241,7 @@ def cholesky_inverse(L, upper=False):
     """The inverse of A from its Cholesky factor L."""
     from .create import eye
 
-    return cholesky_solve(eye(L._a.shape[-1], dtype=L.dtype), L, upper)
+    return cholesky_solve(eye(L._a.shape[-1], dtype=L.dtype, device=L.device), L, upper)
 
 
 # ---- least squares ---------------------------------------------------------------------------------------------------------

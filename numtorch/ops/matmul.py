@@ -3,7 +3,7 @@
 A transposed factor is a flag, not a tensor: gradients of products are products with flags, BLAS reads the factors where they
 are, and nothing is recorded that is not a product. Half types are multiplied in float32.
 """
-import numpy as np
+import warnings
 
 from .. import kernels as K
 from .. import shape as shapes
@@ -329,7 +329,7 @@ def vdot(input, other):
     """
     must_be_tensors("vdot", input=input, other=other)
     _check_dot(input, other, "vdot" if input.is_complex() else "dot")
-    y = K.matmul.matmul(input._a[None].conj(), other._a[:, None])
+    y = K.matmul.matmul(conj(input)._a[None], other._a[:, None])
     return record(y.reshape(()), vdot_backward, (input, other), (input, other))
 
 
@@ -437,8 +437,7 @@ def linear_backward(node, g):
 
 def _column_sum(g):
     a = g._a
-    total = np.add.reduce(a, 0) if a.itemsize > 2 else a.astype(np.float32).sum(0).astype(a.dtype)
-    return record(total, _column_sum_backward, (g,), rows=a.shape[0])
+    return record(K.matmul.column_sum(a), _column_sum_backward, (g,), rows=a.shape[0])
 
 
 @grad_name("SumBackward1")
@@ -451,3 +450,24 @@ _linear_mm_backward = also_named("MmBackward0", linear_backward)
 _linear_view_backward = also_named("ViewBackward0", linear_backward)
 _linear_unsafe_view_backward = also_named("UnsafeViewBackward0", linear_backward)
 _linear_squeeze_backward = also_named("SqueezeBackward4", linear_backward)
+
+
+# ---- precision ---------------------------------------------------------------------------------------------------------
+
+def get_float32_matmul_precision():
+    """The precision that ``set_float32_matmul_precision`` has set; "highest" at the start."""
+    return K.matmul.float32_precision()
+
+
+def set_float32_matmul_precision(precision):
+    """Sets how exact matrix products of float32 are on a GPU; on the CPU they are always in float32.
+
+    Args:
+        precision (str): "highest": float32. "high" or "medium": on tensor cores, which cut factors to 10 bits of fraction
+            (TF32) and add up in float32; it is the same as ``backends.cuda.matmul.allow_tf32 = True``.
+    """
+    if precision not in ("highest", "high", "medium"):
+        warnings.warn(f"{precision} is not one of 'highest', 'high', or 'medium'; the current setFloat32MatmulPrecision call has "
+                      "no effect.", UserWarning, stacklevel=2)
+        return
+    K.matmul.set_float32_precision(precision)
