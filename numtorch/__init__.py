@@ -25,8 +25,10 @@ inf, nan, newaxis = float("inf"), float("nan"), None
 
 # imported at their first use: packages, and functions by the module that has them
 _PACKAGES = frozenset(("amp", "backends", "cuda", "distributed", "fft", "hub", "jit", "kernels", "linalg", "multiprocessing",
-                       "nn", "optim", "random", "return_types", "serialization", "special", "testing", "utils", "version", "vision"))
-_FUNCTIONS = {"OutOfMemoryError": "cuda", "from_dlpack": "utils.dlpack", "load": "serialization", "save": "serialization",
+                       "nn", "optim", "random", "return_types", "serialization", "special", "testing", "utils", "version",
+                       "vision"))
+_FUNCTIONS = {"get_float32_matmul_precision": "ops.matmul", "set_float32_matmul_precision": "ops.matmul",
+              "OutOfMemoryError": "cuda", "from_dlpack": "utils.dlpack", "load": "serialization", "save": "serialization",
               **dict.fromkeys(("autocast", "autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache",
                                "get_autocast_cpu_dtype", "get_autocast_dtype", "get_autocast_gpu_dtype",
                                "is_autocast_cache_enabled", "is_autocast_cpu_enabled", "is_autocast_enabled",

@@ -274,10 +274,16 @@ _conj = unary("_conj", {"complex": "conj"}, conj_backward, grad="ConjBackward0",
               doc=_doc("Conjugate", "conj(input)"))
 
 
-@op(method=True, aliases=("conj_physical", "resolve_conj"))
+@op(method=True, aliases=("conj_physical",))
 def conj(input):
     """The complex conjugate; a real tensor as it is."""
     return _conj(input) if input._a.dtype.kind == "c" else input
+
+
+@op(method=True)
+def resolve_conj(input):
+    """``input`` itself: conjugates are computed at once here, never only marked."""
+    return input
 
 
 # ---- powers ------------------------------------------------------------------------------------------------------------

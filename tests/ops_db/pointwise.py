@@ -95,7 +95,8 @@ ARITHMETIC += [
     one("sgn", np.sign, special=False, complex=False, skip={"torch": "torch's zero gradient has no memory to compare"}), Row("positive", [S(T(3))], lambda x: x),
     one("reciprocal", np.reciprocal, 0.5, 2, integers=False, complex=False),
     Row("_conj", [S(C(2, 3))], np.conj, torch=False),
-] + [Row(n, [S(C(2, 3)), S(T(3))], np.conj, torch="conj_physical", gradgrad=True) for n in ("conj", "conj_physical", "resolve_conj")]
+] + [Row(n, [S(C(2, 3)), S(T(3))], np.conj, torch="conj_physical", gradgrad=True) for n in ("conj", "conj_physical")] + [
+    Row("resolve_conj", [S(C(2, 3)), S(T(3))], lambda x: x, gradgrad=True)]
 
 
 def _pow_grad_free(x, y):
