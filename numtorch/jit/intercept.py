@@ -40,6 +40,14 @@ def plain_copy(fn):
     return found
 
 
+def reporting_code(fn, handler):
+    """Code for ``fn`` that calls ``handler(original, args, kwargs)``, where ``original`` is ``fn`` as it is now."""
+    template = _template(len(fn.__code__.co_freevars))
+    report = _reporter(handler, plain_copy(fn))
+    constants = tuple(report if c == _MARK else c for c in template.co_consts)
+    return template.replace(co_consts=constants, co_name=fn.__code__.co_name, co_filename=__file__)
+
+
 class Interception:
     """A with-block in which calls of functions go to handlers.
 
@@ -55,10 +63,7 @@ class Interception:
         _LOCK.acquire()
         for fn, handler in self.handlers:
             self.codes.append((fn, fn.__code__))
-            template = _template(len(fn.__code__.co_freevars))
-            report = _reporter(handler, plain_copy(fn))
-            constants = tuple(report if c == _MARK else c for c in template.co_consts)
-            fn.__code__ = template.replace(co_consts=constants, co_name=fn.__code__.co_name, co_filename=__file__)
+            fn.__code__ = reporting_code(fn, handler)
         return self
 
     def __exit__(self, *exc):
