@@ -11,16 +11,19 @@ RUFF   := ruff check --isolated --line-length 130 --select E,F,W,I,B,UP --ignore
 JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 ARGS   ?=
 
-.PHONY: help demo test bench warmup lint clean
+.PHONY: help demo test test-cuda bench warmup lint clean
 
 help:           ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
 
 demo: $(VENV)/demo.stamp    ## trains LeNet on handwritten digits and draws digits.png
 	$(PY) demos/lenet_digits.py $(ARGS)
 
 test: $(VENV)/test.stamp    ## all tests, in as many processes as there are cores; make test ARGS="-k softmax" runs some
 	$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+test-cuda: $(VENV)/test.stamp $(VENV)/cuda.stamp  ## compiles all CUDA kernels for five architectures; needs no GPU, but the cuda extra
+	$(PY) -m pytest -n $(JOBS) --dist worksteal tests/cuda $(ARGS)
 
 bench: $(VENV)/parity.stamp ## speed and memory as ratios to PyTorch, which is installed for it
 	$(PY) tests/bench.py $(ARGS)

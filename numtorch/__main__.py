@@ -1,4 +1,4 @@
-"""The command line: ``python -m numtorch SCRIPT``, ``-m MODULE``, ``-c CODE``; ``warmup``, ``cache``, ``info``."""
+"""The command line: ``python -m numtorch SCRIPT``, ``-m MODULE``, ``-c CODE``; ``warmup``, ``cache``, ``info``, ``cuda``."""
 import argparse
 import platform
 import re
@@ -50,7 +50,21 @@ def info(arguments):
     return 0
 
 
-COMMANDS = ("warmup", "cache", "info")
+def cuda(arguments):
+    """Compiles the CUDA kernels ahead of use, or prints what each of them takes; needs no GPU."""
+    from ._cuda_build import run
+
+    return run(arguments.arch, arguments.family, arguments.output, arguments.action == "build", arguments.jobs)
+
+
+COMMANDS = ("warmup", "cache", "info", "cuda")
+
+
+def architectures(text):
+    """The argument of --arch: compute capabilities."""
+    from ._cuda_build import architectures
+
+    return architectures(text)
 
 
 def positive(text):
@@ -77,6 +91,18 @@ def parser():
     add(warmup).add_argument("--jobs", type=positive, metavar="N", help="processes that compile; default: one for each core")
     add(cache).add_argument("action", nargs="?", choices=("show", "path", "clear"), default="show")
     add(info)
+    actions = add(cuda).add_subparsers(title="actions", required=True, dest="action", metavar="ACTION",
+                                         prog="python -m numtorch cuda")
+    for action, says in (("build", "compiles the kernels into sets, a file for each architecture"),
+                         ("report", "prints registers, memory and size of the kernels, and writes nothing")):
+        sub = actions.add_parser(action, help=says, description=says)
+        sub.add_argument("family", nargs="*", help="only these families of kernels, such as softmax; default: all")
+        sub.add_argument("--arch", type=architectures, required=action == "build", default=[(9, 0)], metavar="80,90",
+                         help="the GPUs' compute capabilities, without the point" + ("; default: 90" * (action == "report")))
+        sub.add_argument("--jobs", type=positive, metavar="N", help="processes that compile; default: one for each core")
+        sub.set_defaults(output=None)
+        if action == "build":
+            sub.add_argument("--output", metavar="DIR", help="where the sets go; default: where programs look for them")
     return top
 
 
