@@ -3,6 +3,8 @@
 Reflecting, replicating and circular padding and nearest-neighbour resampling take, for each output position of an axis, one
 source position: ``gather_grid``. Linear, bilinear, trilinear, bicubic and antialiased resampling are one ``resample`` an axis,
 with a table of neighbours and weights for each output position. The gradients are the transposed loops.
+
+On a CUDA device ``_cuda_grids`` does the same, and resamples all axes at once.
 """
 from numba import prange
 
@@ -77,3 +79,19 @@ def resample_rows_grad(gy, sources, weights, gx):
         for o in range(sources.shape[0]):
             for k in range(sources.shape[1]):
                 gx[m, sources[o, k]] += weights[o, k] * gy[m, o]
+
+
+# ---- on a CUDA device --------------------------------------------------------------------------------------------------
+
+@gather_grid.on_device
+def _gather_grid(x, depths, heights, widths, y):
+    from . import _cuda_grids
+
+    _cuda_grids.gather_grid(x, depths, heights, widths, y)
+
+
+@scatter_grid.on_device
+def _scatter_grid(gy, depths, heights, widths, gx):
+    from . import _cuda_grids
+
+    _cuda_grids.scatter_grid(gy, depths, heights, widths, gx)

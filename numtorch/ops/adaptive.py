@@ -1,13 +1,14 @@
 """Adaptive pooling, whose windows follow from the size wanted; power-average pooling; and unpooling."""
-from functools import lru_cache
-
 import numpy as np
 
+from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import grad_name, op, record, type_name
 from . import activation, pointwise, reduce
+from ._devices import check_devices
 from .matmul import must_be_tensors
-from .pool import WORDS, average, avg_backward, avg_pool_of, each, largest, max_backward, pick_planes
+from .pool import WORDS, average, avg_backward, avg_pool_of, each, largest, max_backward, pick_planes, ready
 
 # ---- adaptive ----------------------------------------------------------------------------------------------------------
 
@@ -15,14 +16,6 @@ _ADAPTIVE_MAX_BACKWARD = {1: max_backward("SqueezeBackward1"), 2: max_backward("
                           3: max_backward("AdaptiveMaxPool3DBackward0")}
 _ADAPTIVE_AVG_BACKWARD = {1: avg_backward("SqueezeBackward1"), 2: avg_backward("AdaptiveAvgPool2DBackward0"),
                           3: avg_backward("AdaptiveAvgPool3DBackward0")}
-
-
-@lru_cache(4096)
-def _shares(size, out):
-    """(first, stop, count) of each window of adaptive pooling: ``size`` elements in ``out`` runs that may overlap by one."""
-    o = np.arange(out)
-    first, stop = o * size // out, -((-(o + 1) * size) // out)
-    return np.stack([first, stop, stop - first], 1)
 
 
 def _targets(name, n, input, output_size):
@@ -42,21 +35,21 @@ def _targets(name, n, input, output_size):
     if 0 in spatial:
         raise RuntimeError(f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes "
                            f"{list(shape)}")
-    return sizes, [_shares(i, o) for i, o in zip(spatial, sizes)]
+    return sizes, [*zip(spatial, sizes)]
 
 
 def _adaptive_avg(name, n, input, output_size):
-    sizes, tables = _targets(name, n, input, output_size)
+    sizes, rules = _targets(name, n, input, output_size)
     if n > 1 and all(s == 1 for s in sizes):
         return reduce.mean(input, tuple(range(-n, 0)), keepdim=True)
-    return average(input, n, tables, 0, _ADAPTIVE_AVG_BACKWARD[n])
+    return average(input, n, rules, 0, _ADAPTIVE_AVG_BACKWARD[n])
 
 
 def _adaptive_max(name, n, input, output_size, return_indices):
     if input._a.dtype.kind in "bc":
         raise NotImplementedError(f'"{name}" not implemented for \'{type_name(input.dtype)}\'')
-    _, tables = _targets(name, n, input, output_size)
-    y, indices = largest(input, n, tables, (1,) * n, _ADAPTIVE_MAX_BACKWARD[n])
+    _, rules = _targets(name, n, input, output_size)
+    y, indices = largest(input, n, rules, (1,) * n, _ADAPTIVE_MAX_BACKWARD[n])
     return (y, indices) if return_indices else y
 
 
@@ -181,6 +174,7 @@ def _unpool(name, n, input, indices, kernel_size, stride, padding, output_size):
     stride = kernel if stride is None else each(stride, n, f"{name}: stride must be a single int or {WORDS[n]}")
     padding = each(padding, n, f"{name}: padding must be a single int or {WORDS[n]}")
     a, places = input._a, indices._a
+    check_devices(name, input, indices)
     if places.dtype != np.int64:
         raise RuntimeError(f"elements in indices should be type int64 but got: {indices.dtype}")
     if a.shape != places.shape:
@@ -195,12 +189,17 @@ def _unpool(name, n, input, indices, kernel_size, stride, padding, output_size):
             raise ValueError(f'invalid output_size "{tuple(output_size)}" (dim {d} must be between {usual - step} and '
                              f"{usual + step})")
     volume, lead = shapes.numel(size), a.shape[:a.ndim - n]
-    flat = places.reshape(shapes.numel(lead), -1) if places.size else places.reshape(0, 0)
-    if flat.size and not (0 <= flat.min() and flat.max() < volume):
-        wrong = flat[(flat < 0) | (flat >= volume)][0]
-        raise RuntimeError(f"Found an invalid max index: {wrong} (output volumes are of size {'x'.join(map(str, size))})")
-    y = np.zeros((flat.shape[0], volume), a.dtype)
-    np.put_along_axis(y, flat, a.reshape(flat.shape), 1)
+    if type(a) is DeviceArray:      # a bad index is reported by the next operation that waits for the device
+        flat, y = ready(places), np.zeros((*lead, *size), a.dtype, like=a)
+        if flat.size:
+            K._cuda_pooling.unpool_planes(ready(a), flat, y, shapes.numel(lead), name)
+    else:
+        flat = places.reshape(shapes.numel(lead), -1) if places.size else places.reshape(0, 0)
+        y = np.zeros((flat.shape[0], volume), a.dtype)
+        if flat.size and not (0 <= flat.min() and flat.max() < volume):
+            wrong = flat[(flat < 0) | (flat >= volume)][0]
+            raise RuntimeError(f"Found an invalid max index: {wrong} (output volumes are of size {'x'.join(map(str, size))})")
+        np.put_along_axis(y, flat, a.reshape(flat.shape), 1)
     return record(y.reshape(*lead, *size), _UNPOOL_BACKWARD[n], (input,), indices=flat, shape=a.shape, n=n)
 
 

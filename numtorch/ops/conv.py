@@ -11,8 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import kernels as K
+from ..kernels._device import DeviceArray, empty
 from ..op import grad_name, op, record
+from ._devices import apart, check_devices
 from .matmul import must_be_tensors
+from .pool import ready
 from .view import reshape, squeeze, unsqueeze
 
 
@@ -31,15 +34,22 @@ class Geometry(NamedTuple):
 # ---- the three maps ----------------------------------------------------------------------------------------------------
 
 def _run(kernel, a, b, bias, shape, inputs, out_shape):
-    """Calls a kernel on contiguous arrays of float32 or float64 in 5-d shapes; half types and integers are converted."""
+    """Calls a kernel on contiguous arrays, on the CPU in 5-d shapes and in float32 for half types. Integers become float64."""
     dtype = a.dtype
     if dtype.kind == "c":
         raise NotImplementedError("convolution: complex tensors are not built; convolve real and imaginary parts")
-    compute = dtype if dtype in (np.float32, np.float64) else np.dtype(np.float64 if dtype.kind in "iu" else np.float32)
+    compute = dtype
+    if dtype not in (np.float32, np.float64):
+        compute = np.dtype(np.float64) if dtype.kind in "iu" else dtype if type(a) is DeviceArray else np.dtype(np.float32)
     if not a.size or not b.size:
-        out = np.zeros(shape, compute)
+        out = np.zeros(shape, compute, like=a)
         if bias is not None:
             out += bias.astype(compute).reshape(-1, 1, 1, 1)
+    elif type(a) is DeviceArray:
+        out = empty(out_shape, compute, a.device)
+        if out.size:
+            kernel(ready(a, compute), ready(b, compute), None if bias is None else ready(bias, compute), out)
+        return out if compute is dtype else out.astype(dtype)
     else:
         out = np.empty(shape, compute)
         a, b = (np.ascontiguousarray(x, compute).reshape(s) for x, s in zip((a, b), inputs))
@@ -48,10 +58,18 @@ def _run(kernel, a, b, bias, shape, inputs, out_shape):
     return (out if compute is dtype else out.astype(dtype)).reshape(out_shape)
 
 
+def _call(name, arrays, geo):
+    """Calls a kernel; on a CUDA device the arrays keep their shapes, and it is told those that are meant."""
+    if type(arrays[0]) is DeviceArray:
+        getattr(K._cuda_conv, name)(*arrays, (geo.x, geo.w, geo.y), *geo.steps)
+    else:
+        getattr(K.conv, name)(*arrays, *geo.steps)
+
+
 def correlate(x, w, bias, geo):
     """The convolution itself: y = w * x (+ bias)."""
-    y = _run(lambda a, b, c, out: K.conv.conv_forward(a, b, c, out, *geo.steps), x._a, w._a,
-             None if bias is None else bias._a, geo.y, (geo.x, geo.w), geo.y_shape)
+    y = _run(lambda a, b, c, out: _call("conv_forward", (a, b, c, out), geo), x._a, w._a, None if bias is None else bias._a,
+             geo.y, (geo.x, geo.w), geo.y_shape)
     return record(y, correlate_backward, (x, w, bias), (x, w), geo=geo)
 
 
@@ -67,8 +85,8 @@ def correlate_backward(node, g):
 
 def spread(y, w, bias, geo):
     """The adjoint in x: every element of y adds its window's weights to x; also the transposed convolution (+ bias)."""
-    x = _run(lambda a, b, c, out: K.conv.conv_input_grad(a, b, c, out, *geo.steps), y._a, w._a,
-             None if bias is None else bias._a, geo.x, (geo.y, geo.w), geo.x_shape)
+    x = _run(lambda a, b, c, out: _call("conv_input_grad", (a, b, c, out), geo), y._a, w._a, None if bias is None else bias._a,
+             geo.x, (geo.y, geo.w), geo.x_shape)
     return record(x, spread_backward, (y, w, bias), (y, w), geo=geo)
 
 
@@ -84,7 +102,7 @@ def spread_backward(node, g):
 
 def weigh(x, y, geo):
     """The adjoint in w: the correlation of x with y, for every tap of the weight."""
-    w = _run(lambda a, b, _, out: K.conv.conv_weight_grad(a, b, out, *geo.steps), x._a, y._a, None, geo.w, (geo.x, geo.y),
+    w = _run(lambda a, b, _, out: _call("conv_weight_grad", (a, b, out), geo), x._a, y._a, None, geo.w, (geo.x, geo.y),
              geo.w_shape)
     return record(w, weigh_backward, (x, y), (x, y), geo=geo)
 
@@ -101,7 +119,12 @@ def weigh_backward(node, g):
 def channel_sum(g):
     """The sum of (n, channels, ...) over all but the channels: the gradient of a bias."""
     a = g._a
-    if a.dtype in (np.float32, np.float64) and a.size:
+    if not a.size:
+        total = np.zeros(a.shape[1], a.dtype, like=a)
+    elif type(a) is DeviceArray:
+        total = empty(a.shape[1], a.dtype, a.device)
+        K._cuda_conv.conv_bias_grad(ready(a), total)
+    elif a.dtype in (np.float32, np.float64):
         total = np.empty(a.shape[1], a.dtype)
         K.conv.conv_bias_grad(np.ascontiguousarray(a).reshape(*a.shape[:2], 1, 1, -1), total)
     else:
@@ -222,10 +245,13 @@ def _transposed_geometry(y, w, bias, stride, padding, output_padding, groups, di
 
 def _check_dtypes(input, weight, bias):
     a, b = input._a.dtype, weight._a.dtype
-    if a is not b:
+    if a is not b or apart(input._a, weight._a):
         raise RuntimeError(f"Input type ({input.type()}) and weight type ({weight.type()}) should be the same or input should "
                            "be a MKLDNN tensor and weight is a dense tensor")
-    if bias is not None and bias._a.dtype is not a:
+    if bias is None:
+        return
+    check_devices("convolution", input, bias)
+    if bias._a.dtype is not a:
         names = {"float32": "float", "float64": "double"}
         raise RuntimeError(f"Input type ({names.get(input.dtype._name, input.dtype._name)}) and bias type "
                            f"({names.get(bias.dtype._name, bias.dtype._name)}) should be the same")

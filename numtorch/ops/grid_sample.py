@@ -3,11 +3,16 @@ import warnings
 
 import numpy as np
 
+from .. import kernels as K
 from .. import shape as shapes
-from ..op import op, record
+from ..autograd.grad_mode import mode as grad_mode
+from ..kernels._device import DeviceArray
+from ..kernels._driver import OnHost
+from ..op import grad_name, op, record
 from ..tensor import wrap
 from . import pointwise
-from ._one_node import one_node
+from ._devices import check_devices
+from ._one_node import gradients, one_node
 from .indexing import gather
 from .masked import where
 from .matmul import bmm, must_be_tensors
@@ -49,13 +54,29 @@ def affine_grid(theta, size, align_corners=None):
         raise ValueError(f"Expected a batch of {n}D affine matrices of shape Nx{n}x{n + 1} for size {size}. Got {theta.shape}.")
     if min(size) <= 0:
         raise ValueError(f"Expected non-zero, positive output size. Got {size}")
-    axes = []
-    for s in size[2:]:
-        steps = np.linspace(-1, 1, s) if s > 1 else np.zeros(1)
-        axes.append(steps if align_corners else steps * (s - 1) / s)
-    points = np.stack([*np.meshgrid(*axes, indexing="ij")[::-1], np.ones(size[2:])], -1).reshape(1, -1, n + 1)
-    base = wrap(np.broadcast_to(points.astype(theta._a.dtype), (size[0], *points.shape[1:])))
+    points = _points(theta._a, size[2:], bool(align_corners))
+    base = wrap(np.broadcast_to(points, (size[0], *points.shape[1:])))
     return bmm(base, theta.transpose(1, 2)).reshape(size[0], *size[2:], n)
+
+
+def _steps(size, align_corners, dtype):
+    """The coordinates of an axis, as a tuple of one ndarray."""
+    steps = np.linspace(-1, 1, size) if size > 1 else np.zeros(1)
+    return ((steps if align_corners else steps * (size - 1) / size).astype(dtype),)
+
+
+def _points(like, sizes, align_corners):
+    """(x, y, 1) or (x, y, z, 1) of every element of an image, (1, elements, 3 or 4), beside the array ``like``."""
+    n = len(sizes)
+    points = np.empty((*sizes, n + 1), like.dtype, like=like)
+    for d, size in enumerate(sizes):
+        if type(like) is DeviceArray:
+            steps, = K._cuda_tables.kept(like.device, _steps, size, align_corners, like.dtype)
+        else:
+            steps, = _steps(size, align_corners, like.dtype)
+        points[..., n - 1 - d] = steps.reshape(size, *[1] * (n - 1 - d))
+    points[..., n] = 1
+    return points.reshape(1, -1, n + 1)
 
 
 @op(namespace="nn.functional")
@@ -89,6 +110,8 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
         align_corners = False
     n = input._a.ndim - 2
     _check_grid(input, grid, n, mode)
+    if type(input._a) is DeviceArray:
+        return _sample_on_device(input, grid, mode, padding_mode, bool(align_corners))
     return (_sample_images if n == 2 else _sample_volumes)(input, grid, mode, padding_mode, align_corners)
 
 
@@ -124,8 +147,44 @@ def _sample(input, grid, mode, padding_mode, align_corners):
 _sample_images, _sample_volumes = one_node("GridSampler2DBackward0")(_sample), one_node("GridSampler3DBackward0")(_sample)
 
 
+def _sample_on_device(input, grid, *how):
+    a, places = (np.ascontiguousarray(t._a, like=t._a) for t in (input, grid))
+    y = np.empty((*a.shape[:2], *places.shape[1:-1]), a.dtype, like=a)
+    if y.size:
+        K._cuda_sampling.grid_sample(a, places, y, *how)
+    return record(y, _ON_DEVICE_BACKWARD[a.ndim - 2], (input, grid), (input, grid), how=how)
+
+
+def _on_device_backward(node, g):
+    """The gradients of the image and of the grid, by a kernel; their gradients by the operations that make up ``_sample``."""
+    input, grid = node.saved_tensors
+    if type(g._a) is not DeviceArray:       # in the host's memory
+        return gradients((_sample(input, grid, *node.ctx["how"]),), (input, grid), (g,), node.needs, create_graph=True)
+    if grad_mode.enabled:
+        raise OnHost("the second derivative of grid_sample")
+    gy, a, places = (np.ascontiguousarray(t._a, like=t._a) for t in (g, input, grid))
+    gx = np.zeros(a.shape, np.promote_types(a.dtype, np.float32), like=a) if node.needs[0] else None
+    ggrid = np.empty(places.shape, places.dtype, like=places)
+    if gy.size:
+        K._cuda_sampling.grid_sample_grad(gy, a, places, gx, ggrid, *node.ctx["how"])
+    else:
+        ggrid[...] = 0
+    return wrap(gx.astype(a.dtype, copy=False)) if node.needs[0] else None, wrap(ggrid) if node.needs[1] else None
+
+
+def _on_device_backward_of(n):
+    @grad_name(f"GridSampler{n}DBackward0")
+    def backward(node, g):
+        return _on_device_backward(node, g)
+    return backward
+
+
+_ON_DEVICE_BACKWARD = {n: _on_device_backward_of(n) for n in (2, 3)}
+
+
 def _check_grid(input, grid, n, mode):
     shape, places = input._a.shape, grid._a.shape
+    check_devices("grid_sampler", input, grid)
     if input._a.dtype != grid._a.dtype:
         raise RuntimeError(f"grid_sampler(): expected input and grid to have same dtype, but input has "
                            f"{input.dtype} and grid has "

@@ -5,6 +5,7 @@ import numpy as np
 
 from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray, strided_view
 from ..op import grad_name, op, record
 from .matmul import must_be_tensors
 from .pool import each
@@ -61,16 +62,19 @@ def constant_pad(input, widths, value):
     """``pad`` with a constant; the gradient is the same with the numbers negated."""
     a = input._a
     size, source, target = list(a.shape), [slice(None)] * a.ndim, [slice(None)] * a.ndim
+    pairs = [(0, 0)] * a.ndim
     for i in range(len(widths) // 2):
         d, (front, back) = a.ndim - 1 - i, widths[2 * i:2 * i + 2]
+        pairs[d] = front, back
         size[d] += front + back
         if size[d] < 0:
             raise RuntimeError("narrow(): length must be non-negative.")
         source[d] = slice(max(-front, 0), a.shape[d] - max(-back, 0))
         target[d] = slice(max(front, 0), size[d] - max(back, 0))
-    y = np.empty(size, a.dtype)
-    y[...] = value
-    y[tuple(target)] = a[tuple(source)]
+    y = np.empty(size, a.dtype, like=a)
+    if type(a) is np.ndarray or not a.size or not K._cuda_grids.constant_pad(np.ascontiguousarray(a, like=a), pairs, value, y):
+        y[...] = value
+        y[tuple(target)] = a[tuple(source)]
     return record(y, constant_pad_backward, (input,), widths=widths)
 
 
@@ -107,11 +111,11 @@ _SOURCES = {"reflect": _reflected, "replicate": _replicated, "circular": _wrappe
 
 
 def _grid(array, n):
-    """The array as (rows, d, h, w), contiguous, half types as float32; n dimensions at the end are the grid's."""
+    """The array as (rows, d, h, w), contiguous; on the CPU half types as float32. n dimensions at the end are the grid's."""
     shape = array.shape
     lead = shape[:len(shape) - n]
-    dtype = array.dtype if array.itemsize > 2 or array.dtype.kind in "iub" else np.float32
-    return np.ascontiguousarray(array, dtype).reshape(shapes.numel(lead), *[1] * (3 - n), *shape[len(shape) - n:])
+    dtype = array.dtype if array.itemsize > 2 or array.dtype.kind in "iub" or type(array) is DeviceArray else np.float32
+    return np.ascontiguousarray(array, dtype, like=array).reshape(shapes.numel(lead), *[1] * (3 - n), *shape[len(shape) - n:])
 
 
 _FIRST = np.zeros(1, np.int64)
@@ -120,7 +124,7 @@ _FIRST = np.zeros(1, np.int64)
 def _run_grid(kernel, a, tables, sizes):
     n = len(tables)
     x = _grid(a, n)
-    y = np.empty((x.shape[0], *[1] * (3 - n), *sizes), x.dtype)
+    y = np.empty((x.shape[0], *[1] * (3 - n), *sizes), x.dtype, like=x)
     if y.size:
         kernel(x, *[_FIRST] * (3 - n), *tables, y)
     return y.astype(a.dtype, copy=False).reshape(*a.shape[:a.ndim - n], *sizes)
@@ -182,12 +186,16 @@ def _unfolded(input, settings):
     a = input._a if input._a.ndim == 4 else input._a[None]
     n, c, h, w = a.shape
     oh, ow = _blocks((h, w), *settings)
-    x = np.pad(a, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2)) if any(padding) else a
-    s = x.strides
-    windows = np.lib.stride_tricks.as_strided(
-        x, (n, c, *kernel, oh, ow), (s[0], s[1], s[2] * dilation[0], s[3] * dilation[1], s[2] * stride[0], s[3] * stride[1]),
-        writeable=False)
-    y = np.ascontiguousarray(windows).reshape(*input._a.shape[:-3], c * kernel[0] * kernel[1], oh * ow)
+    if type(a) is DeviceArray:
+        y = np.empty((n, c, *kernel, oh, ow), a.dtype, like=a)
+        K._cuda_grids.unfold_windows(np.ascontiguousarray(a, like=a), y, *settings)
+    else:
+        x = np.pad(a, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2)) if any(padding) else a
+        s = x.strides
+        windows = strided_view(x, (n, c, *kernel, oh, ow), (s[0], s[1], s[2] * dilation[0], s[3] * dilation[1], s[2] * stride[0],
+                                                            s[3] * stride[1]), writeable=False)
+        y = np.ascontiguousarray(windows)
+    y = y.reshape(*input._a.shape[:-3], c * kernel[0] * kernel[1], oh * ow)
     return record(y, _unfolded_backward, (input,), settings=settings, size=(h, w))
 
 
@@ -201,12 +209,16 @@ def _folded(input, size, settings):
     a = input._a if input._a.ndim == 3 else input._a[None]
     n, (kh, kw), (oh, ow) = a.shape[0], kernel, _blocks(size, *settings)
     columns = a.reshape(n, a.shape[1] // (kh * kw), kh, kw, oh, ow)
-    y = np.zeros((n, columns.shape[1], size[0] + 2 * padding[0], size[1] + 2 * padding[1]), a.dtype)
-    for i in range(kh):
-        rows = slice(i * dilation[0], i * dilation[0] + stride[0] * oh, stride[0])
-        for j in range(kw):
-            y[:, :, rows, j * dilation[1]:j * dilation[1] + stride[1] * ow:stride[1]] += columns[:, :, i, j]
-    y = np.ascontiguousarray(y[:, :, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]])
+    if type(a) is DeviceArray:
+        y = np.empty((n, columns.shape[1], *size), a.dtype, like=a)
+        K._cuda_grids.fold_windows(np.ascontiguousarray(columns, like=a), y, *settings)
+    else:
+        y = np.zeros((n, columns.shape[1], size[0] + 2 * padding[0], size[1] + 2 * padding[1]), a.dtype)
+        for i in range(kh):
+            rows = slice(i * dilation[0], i * dilation[0] + stride[0] * oh, stride[0])
+            for j in range(kw):
+                y[:, :, rows, j * dilation[1]:j * dilation[1] + stride[1] * ow:stride[1]] += columns[:, :, i, j]
+        y = np.ascontiguousarray(y[:, :, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]])
     y = y.reshape(*input._a.shape[:-2], *y.shape[1:])
     return record(y, _folded_backward, (input,), settings=settings)
 
@@ -285,7 +297,8 @@ def _shuffled(input, r):
     *lead, c, h, w = a.shape
     n = len(lead)
     y = a.reshape(*lead, c // (r * r), r, r, h, w).transpose(*range(n + 1), n + 3, n + 1, n + 4, n + 2)
-    return record(np.ascontiguousarray(y).reshape(*lead, c // (r * r), h * r, w * r), pixel_shuffle_backward, (input,), factor=r)
+    y = np.ascontiguousarray(y, like=y).reshape(*lead, c // (r * r), h * r, w * r)
+    return record(y, pixel_shuffle_backward, (input,), factor=r)
 
 
 def pixel_shuffle_backward(node, g):
@@ -298,7 +311,8 @@ def _unshuffled(input, r):
     *lead, c, h, w = a.shape
     n = len(lead)
     y = a.reshape(*lead, c, h // r, r, w // r, r).transpose(*range(n + 1), n + 2, n + 4, n + 1, n + 3)
-    return record(np.ascontiguousarray(y).reshape(*lead, c * r * r, h // r, w // r), pixel_unshuffle_backward, (input,), factor=r)
+    y = np.ascontiguousarray(y, like=y).reshape(*lead, c * r * r, h // r, w // r)
+    return record(y, pixel_unshuffle_backward, (input,), factor=r)
 
 
 def pixel_unshuffle_backward(node, g):
@@ -352,7 +366,7 @@ def _channels(input, groups):
     a = input._a
     n, c = a.shape[:2]
     y = a.reshape(n, groups, c // groups, *a.shape[2:]).swapaxes(1, 2)
-    return record(np.ascontiguousarray(y).reshape(a.shape), channel_shuffle_backward, (input,), groups=groups)
+    return record(np.ascontiguousarray(y, like=y).reshape(a.shape), channel_shuffle_backward, (input,), groups=groups)
 
 
 def channel_shuffle_backward(node, g):

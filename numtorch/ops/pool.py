@@ -1,7 +1,7 @@
 """Pooling in 1, 2 and 3 dimensions: the largest element or the average of windows.
 
-Every kind is a table of windows for each axis and one kernel. The gradient of a maximum puts g
-where the maximum was, the gradient of that picks from the same places.
+Every kind is a rule for the windows of each axis and one kernel: on the CPU it is given tables of the windows, on a CUDA device
+the rules. The gradient of a maximum puts g where the maximum was, the gradient of that picks from the same places.
 """
 from functools import lru_cache
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray, empty
 from ..op import grad_name, op, record
 from ..tensor import wrap
 from .matmul import must_be_tensors
@@ -24,7 +25,7 @@ def out_size(size, kernel, stride, padding, dilation, ceil_mode):
 
 @lru_cache(4096)
 def _windows(size, out, kernel, stride, padding, dilation, count_padding):
-    """(first, stop, count) of each window, cut off at the borders."""
+    """(first, stop, count) of each window, cut off at the borders; the arguments are the rule of an axis."""
     start = np.arange(out) * stride - padding
     stop = np.minimum(start + dilation * (kernel - 1) + 1, size + padding)
     counted = stop - start
@@ -33,19 +34,40 @@ def _windows(size, out, kernel, stride, padding, dilation, count_padding):
     return np.stack([first, stop, counted if count_padding else stop - first], 1)
 
 
-_ONE = np.array([[0, 1, 1]])
+@lru_cache(4096)
+def _shares(size, out):
+    """(first, stop, count) of each window of adaptive pooling: ``size`` elements in ``out`` runs that may overlap by one."""
+    o = np.arange(out)
+    first, stop = o * size // out, -((-(o + 1) * size) // out)
+    return np.stack([first, stop, stop - first], 1)
 
 
-def _axes(tables):
-    return [*[_ONE] * (3 - len(tables)), *tables]
+_ONE, _ONE_TABLE = (1, 1, 1, 1, 0, 1, False), np.array([[0, 1, 1]])
+
+
+def _tables(rules):
+    """The tables of the windows of three axes."""
+    return [*[_ONE_TABLE] * (3 - len(rules)), *[_shares(*r) if len(r) == 2 else _windows(*r) for r in rules]]
+
+
+def _axes(rules):
+    """The rules of three axes, which on a CUDA device take the place of the tables."""
+    return [*[_ONE] * (3 - len(rules)), *rules]
 
 
 def planes_of(array, n):
-    """The array as (planes, depth, height, width), contiguous and in a dtype that kernels take."""
+    """The array as (planes, depth, height, width), contiguous and in a dtype that the CPU's kernels take."""
     shape = array.shape
     dtype = array.dtype if array.itemsize > 2 or array.dtype.kind in "iu" else np.float32
     spatial = shape[len(shape) - n:]
     return np.ascontiguousarray(array, dtype).reshape(shapes.numel(shape[:len(shape) - n]), *[1] * (3 - n), *spatial)
+
+
+def ready(a, dtype=None):
+    """A DeviceArray, contiguous and of ``dtype`` (None: its own): itself where it is."""
+    if a.flags.c_contiguous and (dtype is None or a.dtype == dtype):
+        return a
+    return np.ascontiguousarray(a, dtype, like=a)
 
 
 def each(value, n, message):
@@ -119,17 +141,22 @@ def _sizes(name, a, n, kernel, stride, padding, dilation, ceil_mode):
 
 # ---- maximum -----------------------------------------------------------------------------------------------------------
 
-def largest(input, n, tables, steps, backward):
+def largest(input, n, rules, steps, backward):
     """The largest element of each window, recorded with ``backward``, and its index in the plane as an int64 tensor."""
     a = input._a
-    x = planes_of(a, n)
-    y = np.empty((x.shape[0], *(len(t) for t in _axes(tables))), x.dtype)
+    shape = (*a.shape[:a.ndim - n], *[r[1] for r in rules])
+    if type(a) is DeviceArray:
+        y, indices = empty(shape, a.dtype, a.device), empty(shape, np.int64, a.device)
+        if y.size:
+            K._cuda_pooling.max_pool(ready(a), *_axes(rules), y, indices)
+        return record(y, backward, (input,), indices=indices, shape=a.shape, rules=rules), wrap(indices)
+    x, tables = planes_of(a, n), _tables(rules)
+    y = np.empty((x.shape[0], *(len(t) for t in tables)), x.dtype)
     indices = np.empty(y.shape, np.int64)
     if y.size:
-        K.pool.max_pool(x, *_axes(tables), *[*[1] * (3 - n), *steps], y, indices)
-    shape = a.shape[:a.ndim - n] + y.shape[4 - n:]
-    return (record(y.astype(a.dtype, copy=False).reshape(shape), backward, (input,), indices=_rows(indices),
-                   shape=a.shape, n=n),
+        K.pool.max_pool(x, *tables, *[*[1] * (3 - n), *steps], y, indices)
+    return (record(y.astype(a.dtype, copy=False).reshape(shape), backward, (input,), indices=_rows(indices), shape=a.shape,
+                   rules=rules),
             wrap(indices.reshape(shape)))
 
 
@@ -138,41 +165,60 @@ def _rows(array):
     return array.reshape(array.shape[0], shapes.numel(array.shape[1:]))
 
 
-def put_planes(g, indices, shape, n):
-    """A tensor of ``shape`` with each element of g added at its index (planes, elements) in its plane; a maximum's gradient."""
+def put_planes(g, indices, shape, n, rules=None):
+    """A tensor of ``shape`` with each element of g added at its index (planes, elements) in its plane.
+
+    The gradient of a maximum over the windows of ``rules``; without rules, of an unpooling's.
+    """
     a = g._a
-    x = _rows(planes_of(a, n))
-    gx = np.empty((indices.shape[0], shapes.numel(shape[len(shape) - n:])), x.dtype)
-    if gx.size:
-        K.pool.scatter_planes(x, indices, gx)
-    return record(gx.astype(a.dtype, copy=False).reshape(shape), put_planes_backward, (g,), indices=indices, shape=a.shape, n=n)
+    if type(a) is DeviceArray:
+        gx = empty(shape, a.dtype, a.device)
+        if gx.size:
+            if rules:
+                K._cuda_pooling.max_pool_grad(ready(a), indices, gx, _axes(rules))
+            else:
+                K._cuda_pooling.scatter_planes(ready(a), indices, gx, shapes.numel(shape[:len(shape) - n]))
+    else:
+        x = _rows(planes_of(a, n))
+        gx = np.empty((indices.shape[0], shapes.numel(shape[len(shape) - n:])), x.dtype)
+        if gx.size:
+            K.pool.scatter_planes(x, indices, gx)
+        gx = gx.astype(a.dtype, copy=False).reshape(shape)
+    return record(gx, put_planes_backward, (g,), indices=indices, shape=a.shape, n=n, rules=rules)
 
 
 def put_planes_backward(node, g):
     """Gradient of put_planes: the elements at the indices."""
-    return pick_planes(g, node.ctx["indices"], node.ctx["shape"], node.ctx["n"])
+    return pick_planes(g, node.ctx["indices"], node.ctx["shape"], node.ctx["n"], node.ctx["rules"])
 
 
-def pick_planes(x, indices, shape, n):
+def pick_planes(x, indices, shape, n, rules=None):
     """A tensor of ``shape`` with the elements of x at the indices in its planes."""
     a = x._a
-    planes = _rows(planes_of(a, n))
-    y = np.empty(indices.shape, planes.dtype)
-    if y.size:
-        K.pool.gather_planes(planes, indices, y)
-    return record(y.astype(a.dtype, copy=False).reshape(shape), pick_planes_backward, (x,), indices=indices, shape=a.shape, n=n)
+    if type(a) is DeviceArray:
+        y = empty(shape, a.dtype, a.device)
+        if y.size:
+            K._cuda_pooling.gather_planes(ready(a), indices, y, shapes.numel(shape[:len(shape) - n]))
+    else:
+        planes = _rows(planes_of(a, n))
+        y = np.empty(indices.shape, planes.dtype)
+        if y.size:
+            K.pool.gather_planes(planes, indices, y)
+        y = y.astype(a.dtype, copy=False).reshape(shape)
+    return record(y, pick_planes_backward, (x,), indices=indices, shape=a.shape, n=n, rules=rules)
 
 
 def pick_planes_backward(node, g):
     """Gradient of pick_planes: g at the indices."""
-    return put_planes(g, node.ctx["indices"], node.ctx["shape"], node.ctx["n"])
+    return put_planes(g, node.ctx["indices"], node.ctx["shape"], node.ctx["n"], node.ctx["rules"])
 
 
 def max_backward(name):
     """The backward function of a maximum under torch's ``name`` for it."""
     @grad_name(name)
     def backward(node, g):
-        return put_planes(g, node.ctx["indices"], node.ctx["shape"], node.ctx["n"])
+        rules = node.ctx["rules"]
+        return put_planes(g, node.ctx["indices"], node.ctx["shape"], len(rules), rules)
     return backward
 
 
@@ -189,19 +235,24 @@ def _max_pool(name, n, input, kernel_size, stride, padding, dilation, ceil_mode,
     if not return_indices and n == 2 and kernel == stride == (2, 2) and padding == (0, 0) and dilation == (1, 1) \
             and a.dtype in (np.float32, np.float64) and out == (a.shape[-2] // 2, a.shape[-1] // 2):
         return _max_pool_2x2(input, out)
-    tables = [_windows(i, o, k, s, p, d, False) for i, o, k, s, p, d in
-              zip(a.shape[a.ndim - n:], out, kernel, stride, padding, dilation)]
-    y, indices = largest(input, n, tables, dilation, _MAX_BACKWARD[n])
+    rules = [*zip(a.shape[a.ndim - n:], out, kernel, stride, padding, dilation, (False,) * n)]
+    y, indices = largest(input, n, rules, dilation, _MAX_BACKWARD[n])
     return (y, indices) if return_indices else y
 
 
 def _max_pool_2x2(input, out):
     a = input._a
-    x = np.ascontiguousarray(a).reshape(-1, *a.shape[-2:]) if a.size else a.reshape(0, *a.shape[-2:])
-    y = np.empty((x.shape[0], *out), a.dtype)
-    taps = np.empty(y.shape, np.uint8)
-    K.pool.max_pool_2x2(x, y, taps)
-    return record(y.reshape(*a.shape[:-2], *out), _max_pool_2x2_backward, (input,), taps=taps, shape=a.shape)
+    if type(a) is DeviceArray:
+        shape = (*a.shape[:-2], *out)
+        y, taps = empty(shape, a.dtype, a.device), empty(shape, np.uint8, a.device)
+        K._cuda_pooling.max_pool_2x2(ready(a), y, taps)
+    else:
+        x = np.ascontiguousarray(a).reshape(-1, *a.shape[-2:]) if a.size else a.reshape(0, *a.shape[-2:])
+        y = np.empty((x.shape[0], *out), a.dtype)
+        taps = np.empty(y.shape, np.uint8)
+        K.pool.max_pool_2x2(x, y, taps)
+        y = y.reshape(*a.shape[:-2], *out)
+    return record(y, _max_pool_2x2_backward, (input,), taps=taps, shape=a.shape)
 
 
 @grad_name("MaxPool2DWithIndicesBackward0")
@@ -211,16 +262,26 @@ def _max_pool_2x2_backward(node, g):
 
 def _put_2x2(g, taps, shape):
     a = g._a
-    gx = np.empty((taps.shape[0], *shape[-2:]), a.dtype)
-    K.pool.max_pool_2x2_grad(np.ascontiguousarray(a).reshape(taps.shape), taps, gx)
-    return record(gx.reshape(shape), _put_2x2_backward, (g,), taps=taps, shape=a.shape)
+    if type(a) is DeviceArray:
+        gx = empty(shape, a.dtype, a.device)
+        K._cuda_pooling.max_pool_2x2_grad(ready(a), taps, gx)
+    else:
+        gx = np.empty((taps.shape[0], *shape[-2:]), a.dtype)
+        K.pool.max_pool_2x2_grad(np.ascontiguousarray(a).reshape(taps.shape), taps, gx)
+        gx = gx.reshape(shape)
+    return record(gx, _put_2x2_backward, (g,), taps=taps, shape=a.shape)
 
 
 def _put_2x2_backward(node, g):
-    taps, a = node.ctx["taps"], g._a
-    y = np.empty(taps.shape, a.dtype)
-    K.pool.max_pool_2x2_pick(np.ascontiguousarray(a).reshape(taps.shape[0], *a.shape[-2:]), taps, y)
-    return record(y.reshape(node.ctx["shape"]), _pick_2x2_backward, (g,), taps=taps, shape=a.shape)
+    taps, shape, a = node.ctx["taps"], node.ctx["shape"], g._a
+    if type(a) is DeviceArray:
+        y = empty(shape, a.dtype, a.device)
+        K._cuda_pooling.max_pool_2x2_pick(ready(a), taps, y)
+    else:
+        y = np.empty(taps.shape, a.dtype)
+        K.pool.max_pool_2x2_pick(np.ascontiguousarray(a).reshape(taps.shape[0], *a.shape[-2:]), taps, y)
+        y = y.reshape(shape)
+    return record(y, _pick_2x2_backward, (g,), taps=taps, shape=a.shape)
 
 
 def _pick_2x2_backward(node, g):
@@ -275,30 +336,42 @@ def max_pool3d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
 
 # ---- average -----------------------------------------------------------------------------------------------------------
 
-def average(input, n, tables, divisor, backward):
+def average(input, n, rules, divisor, backward):
     """The average over each window, recorded with ``backward``; a divisor that is not 0 replaces the windows' counts."""
     a = input._a
-    x = planes_of(a, n)
-    y = np.empty((x.shape[0], *(len(t) for t in _axes(tables))), x.dtype)
-    if y.size:
-        K.pool.avg_pool(x, *_axes(tables), divisor, y)
-    return record(y.astype(a.dtype, copy=False).reshape(a.shape[:a.ndim - n] + y.shape[4 - n:]), backward, (input,),
-                  tables=tables, divisor=divisor, shape=a.shape, n=n)
+    shape = (*a.shape[:a.ndim - n], *[r[1] for r in rules])
+    if type(a) is DeviceArray:
+        y = empty(shape, a.dtype, a.device)
+        if y.size:
+            K._cuda_pooling.avg_pool(ready(a), *_axes(rules), divisor, y)
+    else:
+        x, tables = planes_of(a, n), _tables(rules)
+        y = np.empty((x.shape[0], *(len(t) for t in tables)), x.dtype)
+        if y.size:
+            K.pool.avg_pool(x, *tables, divisor, y)
+        y = y.astype(a.dtype, copy=False).reshape(shape)
+    return record(y, backward, (input,), rules=rules, divisor=divisor, shape=a.shape, n=n)
 
 
-def _share_out(g, tables, divisor, shape, n):
+def _share_out(g, rules, divisor, shape, n):
     """The gradient of an average: every element of g, divided by its count, added to its window."""
     a = g._a
-    x = planes_of(a, n)
-    gx = np.empty((x.shape[0], *[1] * (3 - n), *shape[len(shape) - n:]), x.dtype)
-    if gx.size:
-        K.pool.avg_pool_grad(x, *_axes(tables), divisor, gx)
-    return record(gx.astype(a.dtype, copy=False).reshape(shape), _share_out_backward, (g,), tables=tables, divisor=divisor, n=n)
+    if type(a) is DeviceArray:
+        gx = empty(shape, a.dtype, a.device)
+        if gx.size:
+            K._cuda_pooling.avg_pool_grad(ready(a), *_axes(rules), divisor, gx)
+    else:
+        x = planes_of(a, n)
+        gx = np.empty((x.shape[0], *[1] * (3 - n), *shape[len(shape) - n:]), x.dtype)
+        if gx.size:
+            K.pool.avg_pool_grad(x, *_tables(rules), divisor, gx)
+        gx = gx.astype(a.dtype, copy=False).reshape(shape)
+    return record(gx, _share_out_backward, (g,), rules=rules, divisor=divisor, n=n)
 
 
 def _share_out_backward(node, g):
     ctx = node.ctx
-    return average(g, ctx["n"], ctx["tables"], ctx["divisor"], _AVG_BACKWARD[ctx["n"]])
+    return average(g, ctx["n"], ctx["rules"], ctx["divisor"], _AVG_BACKWARD[ctx["n"]])
 
 
 def avg_backward(name):
@@ -306,7 +379,7 @@ def avg_backward(name):
     @grad_name(name)
     def backward(node, g):
         ctx = node.ctx
-        return _share_out(g, ctx["tables"], ctx["divisor"], ctx["shape"], ctx["n"])
+        return _share_out(g, ctx["rules"], ctx["divisor"], ctx["shape"], ctx["n"])
     return backward
 
 
@@ -323,9 +396,8 @@ def avg_pool_of(name, n, input, kernel_size, stride, padding, ceil_mode, count_i
     a = input._a
     _check_input(name, n, a)
     out = _sizes(name, a, n, kernel, stride, padding, dilation, ceil_mode)
-    tables = [_windows(i, o, k, s, p, 1, bool(count_include_pad)) for i, o, k, s, p in
-              zip(a.shape[a.ndim - n:], out, kernel, stride, padding)]
-    return average(input, n, tables, divisor_override or 0, _AVG_BACKWARD[n])
+    rules = [*zip(a.shape[a.ndim - n:], out, kernel, stride, padding, (1,) * n, (bool(count_include_pad),) * n)]
+    return average(input, n, rules, divisor_override or 0, _AVG_BACKWARD[n])
 
 
 @op(namespace="nn.functional")

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import grad_name, op, record
 from . import adaptive
 from .matmul import must_be_tensors
@@ -216,14 +217,30 @@ def _along_axes(a, tables, sizes, last, other):
     return x.astype(dtype, copy=False)
 
 
+def _on_device(a, tables, sizes, gradient):
+    """The same on a CUDA device, where half types need no conversion, and all axes may be resampled at once."""
+    n, shape = len(tables), a.shape
+    lead, more = shape[:len(shape) - n], 3 - n
+    x = np.ascontiguousarray(a, a.dtype if a.dtype.kind in "fV" else np.float32, like=a)
+    x = x.reshape(shapes.numel(lead), *[1] * more, *shape[len(shape) - n:])
+    y = K._cuda_grids.resample_axes(x, [*[None] * more, *tables], [*[1] * more, *sizes], gradient)
+    return y.astype(a.dtype, copy=False).reshape(*lead, *sizes)
+
+
 def _resample(input, tables, backward):
-    a = input._a
-    y = _along_axes(a, tables, [len(sources) for sources, _ in tables], K.pad.resample_rows, K.pad.resample)
+    a, sizes = input._a, [len(sources) for sources, _ in tables]
+    if type(a) is DeviceArray:
+        y = _on_device(a, tables, sizes, False)
+    else:
+        y = _along_axes(a, tables, sizes, K.pad.resample_rows, K.pad.resample)
     return record(y, backward, (input,), tables=tables, sizes=a.shape[a.ndim - len(tables):])
 
 
 def _resample_back(g, tables, sizes):
-    gx = _along_axes(g._a, tables, sizes, K.pad.resample_rows_grad, K.pad.resample_grad)
+    if type(g._a) is DeviceArray:
+        gx = _on_device(g._a, tables, sizes, True)
+    else:
+        gx = _along_axes(g._a, tables, sizes, K.pad.resample_rows_grad, K.pad.resample_grad)
     return record(gx, _resample_back_backward, (g,), tables=tables)
 
 
