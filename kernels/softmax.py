@@ -1,8 +1,8 @@
 """softmax and log_softmax over rows, forward and backward.
 
-The largest number of a row is taken away first, so that e^x does not overflow. Rows are taken in blocks that stay in the
-first-level cache, and e^x runs over a whole block as one loop: for rows of 100 numbers, whose ends do not fill the vector
-lanes, that halves the time.
+The largest number of a row is taken away first, so that e^x does not overflow. On the CPU rows are taken in blocks that stay in
+the first-level cache, and e^x runs over a whole block as one loop: for rows of 100 numbers, whose ends do not fill the vector
+lanes, that halves the time. What runs on a GPU is in ``softmax_cuda.py``.
 """
 import numpy as np
 from numba import prange
@@ -97,3 +97,33 @@ def log_softmax_backward(g, y, out):
             s = total(gy)
             for j in range(n):
                 gx[j] = gy[j] - gx[j] * s
+
+
+def _on_device(name, *arrays):
+    from . import softmax_cuda  # at the first use on a GPU: nothing on the CPU needs it
+
+    getattr(softmax_cuda, name)(*arrays)
+
+
+@softmax_forward.on_device
+def softmax_forward_on_device(x, out):
+    """The same over rows (m, n), or over n of (outer, n, inner)."""
+    _on_device("forward", x, out, False)
+
+
+@log_softmax_forward.on_device
+def log_softmax_forward_on_device(x, out):
+    """The same over rows (m, n), or over n of (outer, n, inner)."""
+    _on_device("forward", x, out, True)
+
+
+@softmax_backward.on_device
+def softmax_backward_on_device(g, y, out):
+    """The same over rows (m, n), or over n of (outer, n, inner)."""
+    _on_device("backward", g, y, out, False)
+
+
+@log_softmax_backward.on_device
+def log_softmax_backward_on_device(g, y, out):
+    """The same over rows (m, n), or over n of (outer, n, inner)."""
+    _on_device("backward", g, y, out, True)

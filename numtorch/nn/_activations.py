@@ -102,6 +102,9 @@ def _rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False):
         return _leaky_relu(input, (lower + upper) / 2)
     if lower > upper:
         raise RuntimeError(f"Lower bound should be less than or equal to the upper bound, got lower={lower}, upper={upper}")
+    if input.is_cuda:
+        drawn = create.empty_like(input, requires_grad=False).uniform_(lower, upper)
+        return input * drawn.masked_fill_(input.detach().gt(0), 1.0)
     # torch draws one number in double precision for each element that is not positive
     x = input._a
     falls = x <= 0
@@ -138,7 +141,7 @@ def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """
     if eps != 1e-10:
         warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
-    noise = -create.empty(tuple(logits.shape), dtype=logits.dtype).exponential_().log()
+    noise = -create.empty(tuple(logits.shape), dtype=logits.dtype, device=logits.device).exponential_().log()
     soft = ((logits + noise) / tau).softmax(dim)
     if not hard:
         return soft

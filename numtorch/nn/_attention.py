@@ -2,9 +2,14 @@
 import math
 import warnings
 
+import numpy as np
+
 from .. import dtypes
-from ..op import OPS
+from .. import shape as shapes
+from ..autograd.grad_mode import mode
+from ..op import OPS, OUT, grad_name, record
 from ..ops import create
+from ..ops._one_node import gradients
 from ..ops.join import cat
 from ..tensor import wrap
 
@@ -41,22 +46,85 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
     if enable_gqa:
         key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
         value = value.repeat_interleave(query.size(-3) // value.size(-3), -3)
-    scores = (query * (1 / math.sqrt(query.size(-1)) if scale is None else scale)).matmul(key.transpose(-2, -1))
+    scale = 1 / math.sqrt(query.size(-1)) if scale is None else scale
+    if query.is_cuda and dropout_p <= 0.0:
+        found = _on_device(query, key, value, attn_mask, is_causal, scale)
+        if found is not None:
+            return found
+    return _composed(query, key, value, attn_mask, dropout_p, is_causal, scale)
+
+
+def _composed(query, key, value, attn_mask, dropout_p, is_causal, scale):
+    """Attention by operations that are recorded, with a matrix of scores."""
+    scores = (query * scale).matmul(key.transpose(-2, -1))
     if is_causal:
-        attn_mask = create.ones(query.size(-2), key.size(-2), dtype=dtypes.bool).tril()
+        attn_mask = create.ones(query.size(-2), key.size(-2), dtype=dtypes.bool, device=query.device).tril()
     hidden = None
     if attn_mask is not None:
         if attn_mask.dtype == dtypes.bool:
             scores = scores.masked_fill(attn_mask.logical_not(), -math.inf)
-            hidden = wrap(~attn_mask._a.any(-1, keepdims=True))
+            hidden = attn_mask.any(-1, True).logical_not()
         else:
             scores = scores + attn_mask
-    weights = scores.softmax(-1)
-    if hidden is not None and hidden._a.any():
-        weights = weights.masked_fill(hidden, 0.0)      # a query that may look nowhere gets zeros, not nan
+            hidden = attn_mask.detach().eq(-math.inf).all(-1, True)
+    if hidden is not None and (hidden.is_cuda or hidden._a.any()):      # on a GPU without waiting for the answer
+        # a query that may look nowhere gets zeros, not nan, and so does its gradient
+        weights = scores.masked_fill(hidden, 0.0).softmax(-1).masked_fill(hidden, 0.0)
+    else:
+        weights = scores.softmax(-1)
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p, True)
     return weights.matmul(value)
+
+
+# ---- on a device -------------------------------------------------------------------------------------------------------------
+
+def _on_device(query, key, value, mask, causal, scale):
+    """Attention by one kernel; None where there is none for these operands."""
+    from ..kernels import _cuda_attention
+
+    (length, size), (keys, value_size) = query._a.shape[-2:], value._a.shape[-2:]
+    lead = shapes.broadcast_shapes(*[t._a.shape[:-2] for t in (query, key, value)])
+    if (not shapes.numel(lead) * length * keys or not _cuda_attention.serves(query._a.dtype, size, value_size, query._a.device)
+            or any([type(t._a) is not type(query._a) for t in (key, value) + (() if mask is None else (mask,))])):
+        return None
+    if mask is not None:
+        scores = (*lead, length, keys)
+        if (mask._rg or mask._a.dtype not in (np.dtype(bool), query._a.dtype)
+                or shapes.broadcast_shapes(scores, mask._a.shape) != scores):
+            return None
+    arrays = [_by_heads(t._a, lead) for t in (query, key, value)]
+    seen = None if mask is None else _by_heads(np.broadcast_to(mask._a, (*lead, length, keys)), lead)
+    out, normalizer = _cuda_attention.forward(*arrays, seen, causal, scale)
+    return record(out.reshape(*lead, length, value_size), attention_backward, (query, key, value), (query, key, value, mask, OUT),
+                  normalizer=normalizer, causal=causal, scale=scale)
+
+
+def _by_heads(a, lead):
+    """An array broadcast to the leading sizes ``lead``, which become two."""
+    a = np.broadcast_to(a, (*lead, *a.shape[-2:]))
+    if len(lead) == 2:
+        return a
+    return a.reshape(shapes.numel(lead[:-1]), lead[-1] if lead else 1, *a.shape[-2:])
+
+
+@grad_name("ScaledDotProductEfficientAttentionBackward0")
+def attention_backward(node, g):
+    """The gradients of query, key and value, from scores that are computed again; by recorded operations where backward is."""
+    query, key, value, mask, out = node.saved_tensors
+    ctx = node.ctx
+    if mode.enabled:
+        inputs = [t.view_as(t) for t in (query, key, value)]       # each on its own, should they be the same tensor
+        y = _composed(*inputs, mask, 0.0, ctx["causal"], ctx["scale"])
+        return gradients((y,), inputs, (g,), node.needs, create_graph=True)
+    from ..kernels import _cuda_attention
+
+    lead = out._a.shape[:-2]
+    arrays = [_by_heads(t._a, lead) for t in (g, query, key, value, out)]
+    seen = None if mask is None else _by_heads(np.broadcast_to(mask._a, (*lead, query.size(-2), key.size(-2))), lead)
+    found = _cuda_attention.backward(*arrays, ctx["normalizer"], seen, ctx["causal"], ctx["scale"])
+    return tuple([wrap(a.reshape(*lead, *t._a.shape[-2:])) if needed else None
+                  for a, t, needed in zip(found, (query, key, value), node.needs)])
 
 
 def _dtype(t):
@@ -99,7 +167,7 @@ def _canonical_mask(mask, mask_name, other_type, other_name, target_type, check_
                       stacklevel=4)
     if mask.is_floating_point():
         return mask
-    return create.zeros(tuple(mask.shape), dtype=target_type).masked_fill_(mask, -math.inf)
+    return create.zeros(tuple(mask.shape), dtype=target_type, device=mask.device).masked_fill_(mask, -math.inf)
 
 
 def _project_packed(q, k, v, weight, bias):
@@ -218,7 +286,7 @@ def multi_head_attention_forward(query, key, value, embed_dim_to_check, num_head
     k = _static(static_k, k, "static_k", heads, head_dim)
     v = _static(static_v, v, "static_v", heads, head_dim)
     if add_zero_attn:
-        zeros = create.zeros(heads, 1, head_dim, dtype=k.dtype)
+        zeros = create.zeros(heads, 1, head_dim, dtype=k.dtype, device=k.device)
         k, v, more = cat([k, zeros], 1), cat([v, zeros], 1), more + 1
     if more and attn_mask is not None:
         attn_mask = pad(attn_mask, (0, more))

@@ -1,10 +1,7 @@
 """Distances, normalisation to unit length, and the losses made of distances."""
-import numpy as np
-
 from ..op import OPS, type_name
 from ..ops._one_node import one_node
 from ..ops.loss import reduce_loss, reduction_of
-from ..tensor import wrap
 
 
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
@@ -142,15 +139,12 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     if target.shape != input.shape or input.dim() not in (1, 2):
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
     x, y = (t if t.dim() == 2 else t.unsqueeze(0) for t in (input, target))
-    labels = y._a
-    used = (labels < 0).cumsum(1) == 0
-    if labels.size and (labels[used] >= x.size(1)).any():
+    used = y.lt(0).cumsum(1).eq(0)
+    if not y.is_cuda and y.ge(x.size(1)).logical_and(used).any():
         raise RuntimeError("argument #3 'target' is out of range")
-    is_label = np.zeros(x.shape, bool)
-    rows = used.nonzero()[0]
-    is_label[rows, labels[used]] = True
-    chosen = x.gather(1, wrap(labels * used))                               # (N, T); places past the labels count 0
-    terms = (1 - chosen.unsqueeze(2) + x.unsqueeze(1)).clamp_min(0)         # (N, T, C)
-    terms = terms.masked_fill(wrap(~(used[:, :, None] & ~is_label[:, None, :])), 0)
+    labels = y.masked_fill(used.logical_not(), 0)                           # places past the labels count 0
+    is_label = y.new_zeros(tuple(x.shape)).scatter_add(1, labels, used.to(y.dtype)).gt(0)
+    terms = (1 - x.gather(1, labels).unsqueeze(2) + x.unsqueeze(1)).clamp_min(0)        # (N, T, C)
+    terms = terms.masked_fill(used.unsqueeze(2).logical_and(is_label.logical_not().unsqueeze(1)).logical_not(), 0)
     loss = terms.sum((1, 2)) / x.size(1)
     return reduce_loss(loss if input.dim() == 2 else loss.squeeze(0), reduction)

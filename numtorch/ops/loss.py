@@ -6,8 +6,10 @@ import numpy as np
 from .. import kernels as K
 from .._legacy import legacy
 from ..autograd.grad_mode import mode
+from ..kernels._device import DeviceArray
 from ..op import grad_name, must_be_floating, op, record
 from ..tensor import wrap
+from . import _cuda_loss
 from ._one_node import one_node
 from .activation import logsigmoid
 from .softmax import log_softmax, softmax
@@ -107,6 +109,8 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
     reduction = reduction_of(reduction, size_average, reduce)
     must_be_floating("nll_loss_out_frame", input)
     _check_target(input, target, weight)
+    if input._a.__class__ is DeviceArray:
+        return _cuda_loss.nll_loss(input, target, weight, ignore_index, reduction)
     work = input if input._a.dtype.itemsize > 2 else input.float()
     logp, shape = _class_rows(work._a)
     loss, weights, t = _pick(logp, target, weight, ignore_index, reduction, shape)
@@ -170,6 +174,8 @@ def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-1
     _check_target(input, target, weight)
     if label_smoothing > 0:
         return _smooth_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+    if input._a.__class__ is DeviceArray:
+        return _cuda_loss.cross_entropy(input, target, weight, ignore_index, reduction)
     work = input if input._a.dtype.itemsize > 2 else input.float()
     x, shape = _class_rows(work._a)
     logp = np.empty_like(x)
@@ -226,15 +232,15 @@ def _smooth_cross_entropy(input, target, weight, ignore_index, reduction, smooth
     dim = 1 if input.ndim > 1 else 0
     logp = log_softmax(input, dim)
     hard = nll_loss(logp, target, weight, ignore_index=ignore_index, reduction=reduction)
-    live = wrap(np.asarray(target._a != ignore_index, logp._a.dtype))
+    live = target.ne(ignore_index).to(logp.dtype)
     spread = -_weighted(logp, weight).sum(dim) * live
     if reduction == "none":
         soft = spread
     elif reduction == "sum":
         soft = spread.sum()
     else:
-        safe = np.where(target._a == ignore_index, 0, target._a)
-        divisor = (live if weight is None else wrap(weight._a[safe]) * live).sum()
+        safe = target.masked_fill(target.eq(ignore_index), 0)
+        divisor = (live if weight is None else weight.detach()[safe] * live).sum()
         soft = spread.sum() / divisor
     return hard * (1 - smoothing) + soft * (smoothing / input._a.shape[dim])
 
@@ -343,7 +349,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
         loss = loss * loss
     if weight is not None:
         loss = loss * weight[t].reshape(-1, 1)
-    own = wrap(np.arange(x._a.shape[1])[None] != t._a[:, None]).to(x.dtype)
+    own = wrap(np.arange(x._a.shape[1], like=x._a)[None] != t._a[:, None]).to(x.dtype)
     loss = (loss * own).sum(1) / x._a.shape[1]
     reduction = reduction_of(reduction, size_average, reduce)
     return reduce_loss(loss if input.ndim == 2 or reduction != "none" else loss.reshape(()), reduction)
@@ -368,7 +374,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
         if var < 0:
             raise ValueError("var has negative entry/entries")
         var = input * 0 + var
-    if (var._a < 0).any():
+    if var.lt(0).any():
         raise ValueError("var has negative entry/entries")
     if var._a.shape != input._a.shape and input._a.shape[:-1] == var._a.shape:
         var = var.unsqueeze(-1)

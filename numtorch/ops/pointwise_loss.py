@@ -3,6 +3,7 @@ import numpy as np
 
 from ..autograd.grad_mode import enable_grad, mode
 from ..autograd.node import node_class
+from ..kernels._device import DeviceArray
 from ..op import op, record, type_name
 from ..tensor import Tensor, wrap
 from . import _pointwise
@@ -39,7 +40,8 @@ class _Fused:
             input, target = to_dtype(input, common), to_dtype(target, common)
         dtype, factor = input._a.dtype, None if weight is None else weight._a
         further = [t for t in (*parameters, weight) if isinstance(t, Tensor)]
-        arrays = [p._a if isinstance(p, Tensor) else np.array(p, dtype) for p in (input, target, *parameters)]
+        number = dtype.type if input._a.__class__ is DeviceArray else lambda p: np.array(p, dtype)
+        arrays = [p._a if isinstance(p, Tensor) else number(p) for p in (input, target, *parameters)]
         shape = np.broadcast_shapes(*[a.shape for a in arrays])
         if (dtype not in REAL or any(t._a.dtype != dtype for t in (target, *further)) or any(t.requires_grad for t in further)
                 or factor is not None and np.broadcast_shapes(shape, factor.shape) != shape):
@@ -49,11 +51,14 @@ class _Fused:
             losses *= factor
         scale = 1.0
         if reduction != "none":
-            total = reduce_array("sum", losses, tuple(range(losses.ndim))) if losses.size and losses.ndim else losses.sum()
+            n = losses.size
+            if n:
+                losses = reduce_array("sum", losses, tuple(range(losses.ndim))) if losses.ndim else losses
+            else:
+                losses = np.zeros((), dtype, like=losses)
             if reduction == "mean":
-                scale = 1.0 / losses.size if losses.size else float("nan")
-                total = total / losses.size if losses.size else scale
-            losses = np.asarray(total, dtype)
+                scale = 1.0 / n if n else float("nan")
+                losses = _of_dtype(losses / n if n else losses + scale, dtype)
         return record(losses, self.node_backward, (input, target), (input, target), parameters=parameters, arrays=arrays[2:],
                       weight=weight, scale=scale, shape=shape, reduction=reduction)
 
@@ -72,12 +77,17 @@ class _Fused:
             return gradients((loss,), (x, y), (g,), node.needs, create_graph=recorded)
         given, dtype = g._a, x._a.dtype
         if ctx["scale"] != 1.0:
-            given = np.asarray(given * ctx["scale"], dtype)
+            given = _of_dtype(given * ctx["scale"], dtype)
         if ctx["weight"] is not None:
-            given = np.asarray(given * ctx["weight"]._a, dtype)
+            given = _of_dtype(given * ctx["weight"]._a, dtype)
         arrays = (given, x._a, y._a, *ctx["arrays"])
         gx = wrap(_pointwise.run(self.formula + "_grad", arrays, (dtype.name,) * (len(arrays) + 1), ctx["shape"]))
         return gx if need_x else None, -gx if need_y else None
+
+
+def _of_dtype(a, dtype):
+    """The result of arithmetic, which may be NumPy's number or of a wider type, as an array of ``dtype``."""
+    return a.astype(dtype, copy=False) if a.__class__ is DeviceArray else np.asarray(a, dtype)
 
 
 def _weighted_mean(loss, weight, reduction):
@@ -175,7 +185,8 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
                          "deprecated. Please ensure they have the same size.")
     if input._a.dtype != target._a.dtype:
         raise RuntimeError(f"Found dtype {type_name(target.dtype)} but expected {type_name(input.dtype)}")
-    if input._a.size and not (0 <= input._a.min() and input._a.max() <= 1):
+    # on a GPU, where the host would have to wait for the answer, such inputs give nan
+    if input._a.__class__ is not DeviceArray and input._a.size and not (0 <= input._a.min() and input._a.max() <= 1):
         raise RuntimeError("all elements of input should be between 0 and 1")
     return _of_probability(input, target, reduction, (), weight)
 

@@ -4,6 +4,7 @@ import numpy as np
 from .. import dtypes
 from .. import kernels as K
 from .. import shape as shapes
+from ..kernels._device import DeviceArray
 from ..op import OPS, OUT, Op, explaining, grad_name, op, record
 from .convert import to_dtype
 
@@ -20,6 +21,8 @@ def rows_of(a, dim):
 
 
 def _over_rows(kernel, arrays, dim):
+    if arrays[0].__class__ is DeviceArray:
+        return _on_device(kernel, arrays, dim)
     half = arrays[0].dtype.itemsize == 2
     work = [a.astype(np.float32) for a in arrays] if half else arrays
     rows, back = zip(*(rows_of(a, dim) for a in work))
@@ -28,6 +31,16 @@ def _over_rows(kernel, arrays, dim):
         kernel(*rows, out)
     out = back[0](out)
     return out.astype(arrays[0].dtype) if half else out
+
+
+def _on_device(kernel, arrays, dim):
+    """The kernel over ``dim`` of arrays as they lie, each as (outer, n, inner); halves are computed in float32 by the kernel."""
+    shape = arrays[0].shape
+    out = np.empty(shape, arrays[0].dtype, like=arrays[0])
+    if out.size:
+        seen = (1, 1, 1) if not shape else (shapes.numel(shape[:dim]), shape[dim], shapes.numel(shape[dim + 1:]))
+        kernel(*(np.ascontiguousarray(a, like=a).reshape(seen) for a in arrays), out.reshape(seen))
+    return out
 
 
 def _prepare(input, dim, dtype, name):

@@ -37,7 +37,7 @@ def _is_causal(mask, is_causal, size):
     """The hint, or where there is none, whether the mask is the causal one."""
     if is_causal is not None or mask is None:
         return is_causal is True
-    causal = _generate_square_subsequent_mask(size, dtype=mask.dtype)
+    causal = _generate_square_subsequent_mask(size, mask.device, mask.dtype)
     return mask.size() == causal.size() and bool((mask == causal).all())
 
 
