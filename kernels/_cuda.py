@@ -83,6 +83,7 @@ class DeviceKernel:
         self.free = tuple(next((k for k, w in enumerate(self.words) if w[:1] == letter and w[1:] in ("*", "~")), None)
                           for letter in "TU")
         self.capability = (0, 0)    # the least compute capability that it can be compiled for
+        self.resident = 0           # blocks that a multiprocessor is to have registers for; 0: the compiler decides
         self._prepared = {}         # (device, numbers of T and U) -> (what the driver launches, makers of the arguments)
         KERNELS[self.name] = self
 
@@ -135,7 +136,8 @@ def _address(array):
     try:
         return 0 if array is None else array.ptr
     except AttributeError:
-        raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices, cuda and cpu!") from None
+        raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices, cuda and cpu!"
+                           ) from None
 
 
 def _maker(kind):

@@ -41,7 +41,7 @@ def larger_of(old, new):
 
 
 # ---- the steps -----------------------------------------------------------------------------------------------------------
-# table: int64 addresses, a row of ``width`` a parameter; pieces: row, first element and end, a block each; rates: numbers of a row.
+# table: int64 addresses, a row of ``width`` a parameter; pieces: row, first element, end, a block each; rates: numbers of a row.
 
 @device_kernel("q* q* T~ q A A A", T=FLOATING)
 def sgd_cuda(table, pieces, like, width, lr, decay, sign):
@@ -366,8 +366,8 @@ def run(name, arrays, vectors, scalars, *hyper):
         own = arrays[i:i + width]
         for a in own[:vectors]:
             if a.shape != own[0].shape:
-                raise RuntimeError(f"optimizer step: expected gradient and state of shape {list(own[0].shape)}, as the parameter, "
-                                   f"but got {list(a.shape)}")
+                raise RuntimeError(f"optimizer step: expected gradient and state of shape {list(own[0].shape)}, as the parameter,"
+                                   f" but got {list(a.shape)}")
             if not isinstance(a, DeviceArray) or a.device != own[0].device:
                 raise RuntimeError("Expected all tensors to be on the same device: a parameter is on cuda:"
                                    f"{own[0].device}, and its gradient or state is not")
@@ -390,8 +390,8 @@ def _run_alike(step, dtype, rows, vectors, hyper):
     kernel, rates, numbers = step([[a if isinstance(a, np.ndarray) else _HostScalar(a) for a in row[vectors:]] for row in rows],
                                   *hyper)
     if rates is not None and is_capturing():
-        raise RuntimeError(f"{kernel.name} has rates that depend on the number of steps, which a CUDA graph would repeat: capture "
-                           "forward and backward, and call step() after the replay (SGD can be captured)")
+        raise RuntimeError(f"{kernel.name} has rates that depend on the number of steps, which a CUDA graph would repeat: "
+                           "capture forward and backward, and call step() after the replay (SGD can be captured)")
     like = columns[0][0]
     table, pieces = _table(like.device, tuple([a.ptr for row in columns for a in row]), tuple([row[0].size for row in columns]))
     computed = np.float64 if like.dtype == np.float64 else np.float32

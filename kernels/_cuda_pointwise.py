@@ -112,7 +112,7 @@ def kernel(formula, names, dims=0):
 # ---- running -----------------------------------------------------------------------------------------------------------
 
 def run(formula, names, inputs, out):
-    """out = formula(inputs): DeviceArrays that broadcast to ``out``, or numbers; ``names`` are their dtypes, the output's last."""
+    """out = formula(inputs): DeviceArrays that broadcast to ``out``, or numbers; ``names``: their dtypes, the output's last."""
     n = out.size
     if not n:
         return

@@ -262,8 +262,8 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return f"<DeviceArray {self.dtype}{list(self.shape)} on cuda:{self.device}>"
 
 
-_UNBUILT = frozenset("argsort choose clip compress conj cumprod dot nonzero partition put repeat round searchsorted sort std take "
-                     "trace var byteswap tobytes flat".split())
+_UNBUILT = frozenset("argsort choose clip compress conj cumprod dot nonzero partition put repeat round searchsorted sort std "
+                     "take trace var byteswap tobytes flat".split())
 _REDUCTIONS = frozenset("all any argmax argmin cumsum max mean min prod sum".split())
 _REDUCING = frozenset({np.all, np.any, np.argmax, np.argmin, np.cumsum, np.max, np.mean, np.min, np.prod, np.sum,
                        np.count_nonzero})

@@ -37,14 +37,21 @@ def matmul(a, b, bias=None):
     return affine(a, b, bias, 1, 1)
 
 
-def affine(a, b, d, alpha, beta):
-    """alpha * a b + beta * d for stacks of matrices; ``d`` broadcasts to the products; None is not read."""
+def affine(a, b, d, alpha, beta, out=None):
+    """alpha * a b + beta * d for stacks of matrices; ``d`` broadcasts to the products; None is not read.
+
+    ``out``, contiguous, takes the result; of real numbers it may be ``d`` itself, which a thread reads only where it then writes.
+    """
     for x in (a, b, d):
         if x is not None and (x.__class__ is not DeviceArray or x.device != a.device):
             raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices, "
                                f"{_place(a)} and {_place(b if a.__class__ is not DeviceArray else x)}!")
-    out = _affine(a, b, d, alpha, 0 if d is None else beta, a.shape[-2], b.shape[-1], a.shape[-1])
-    return out if out.dtype == a.dtype else out.astype(a.dtype)
+    found = _affine(a, b, d, alpha, 0 if d is None else beta, a.shape[-2], b.shape[-1], a.shape[-1], out)
+    if out is None:
+        return found if found.dtype == a.dtype else found.astype(a.dtype)
+    if found is not out:
+        out[...] = found
+    return out
 
 
 def _place(x):
@@ -58,15 +65,16 @@ def column_sum(a):
     return matmul(a.swapaxes(0, 1), ones).reshape(columns)
 
 
-def _affine(a, b, d, alpha, beta, m, n, k):
-    """The same of operands that may be larger than m x k and k x n: what is beyond is 0."""
+def _affine(a, b, d, alpha, beta, m, n, k, out=None):
+    """The same of operands that may be larger than m x k and k x n: what is beyond is 0. ``out`` is taken where it fits."""
     lies_d = (None, None) if d is None else (d.shape, d._strides)
     recipe = _recipe(m, n, k, a.dtype, a.device, float32_precision(), a.shape, a._strides, not a.ptr & 15, b.shape, b._strides,
                      not b.ptr & 15, *lies_d)
     if recipe.copies is not None:
         a, b, d = (x if copy is None or x is None else copy(x) for copy, x in zip(recipe.copies, (a, b, d)))
-        return _affine(a, b, d, alpha, beta, m, n, k)
-    out = empty(recipe.shape, a.dtype, a.device)
+        return _affine(a, b, d, alpha, beta, m, n, k, out)
+    if out is None or out.shape != recipe.shape or out.dtype != a.dtype or recipe.exact:
+        out = empty(recipe.shape, a.dtype, a.device)
     if recipe.kernel is None:
         return out
     sums = None if recipe.sums is None else empty(recipe.sums, recipe.sums_type, a.device)

@@ -7,7 +7,7 @@ import warnings
 
 from .kernels._device import DeviceArray
 from .kernels._driver import OnHost
-from .tensor import Tensor, wrap
+from .tensor import Tensor
 
 __all__ = ["OnHost", "backward", "call", "first_device"]
 
@@ -93,15 +93,3 @@ def backward(node, g, why):
     else:
         results = node.backward_function(_HostNode(node), _moved(g, "cpu"))
     return _moved(results, device)
-
-
-def array(value, like):
-    """A host ndarray on the device of ``like``, an array; itself where that is the host."""
-    return wrap(value).to(device_of(like))._a
-
-
-def device_of(a):
-    """The torch device of an array."""
-    from . import devices
-
-    return devices.device("cuda", a.device) if type(a) is DeviceArray else devices.cpu

@@ -226,8 +226,9 @@ def host_microseconds(L, run, n=2000):
 
 def check_host(options, results):
     """What an operation costs before the device begins."""
-    import numtorch
     from numtorch.kernels import _cuda_pointwise, _device
+
+    import numtorch
 
     n = 100 if options.small else 5000
     x, y = numtorch.ones(64, device="cuda"), numtorch.ones(64, device="cuda")

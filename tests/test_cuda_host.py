@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import simulator
-from numtorch.kernels import _driver
+from numtorch.kernels import _cuda_errors, _driver
 from numtorch.kernels._pool import OutOfMemoryError, format_size, pool, size_of
 
 import numtorch as torch
@@ -457,6 +457,7 @@ def test_capture_and_replay(driver):
 
 def test_memory_of_a_graph(driver):
     """What is allocated in a capture is nobody else's until the graph is gone, though nothing holds a block of it."""
+    _cuda_errors.prepare(0)                     # what kernels report into is allocated once, before the first capture
     outside = pool.allocate(512, 0, 0)
     g, side = cuda.CUDAGraph(), cuda.Stream()
     with cuda.graph(g, stream=side):

@@ -6,7 +6,8 @@ from . import is_available
 
 
 def _say(old, now):
-    warnings.warn(f"`torch.cuda.amp.{old}(args...)` is deprecated. Please use `torch.amp.{now}` instead.", FutureWarning, stacklevel=3)
+    warnings.warn(f"`torch.cuda.amp.{old}(args...)` is deprecated. Please use `torch.amp.{now}` instead.", FutureWarning,
+                  stacklevel=3)
 
 
 class autocast(amp.autocast):

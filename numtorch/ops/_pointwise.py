@@ -22,7 +22,8 @@ from .inplace import assign, check_writable, without_overlap
 GRAIN = 1 << 17         # elements from which threads pay: waking one takes 10 us, 131,072 products 15 us
 _NUMBERS = (int, float, bool, complex, np.generic)
 _scalars = {}           # (value, class, type number) -> 0-dim tensor, for Python numbers beside tensors
-_globals = {"ndarray": np.ndarray, "empty": np.empty, "empty_as": empty_as, "Tensor": Tensor, "new": new, "mode": mode, "inference": inference_depth,
+_globals = {"ndarray": np.ndarray, "empty": np.empty, "empty_as": empty_as, "Tensor": Tensor, "new": new, "mode": mode,
+            "inference": inference_depth,
             "edge_of": edge_of, "next_number": next_number, "saved_output": saved_output, "GRAIN": GRAIN,
             "broadcast_shapes": shapes.broadcast_shapes, "BOOL": np.dtype(bool), "storage_of": storage_of,
             "refuse_inference": refuse_inference}
@@ -357,7 +358,8 @@ def _inplace_source(name, n_in, extras, numbers):
     plain = "".join(f" and {e.split('=')[0]} == {e.split('=')[1]}" for e in extras)
     if n_in == 2:
         lines += [*_second(numbers), "        b = o._a",
-                  "        k = table[d.num] if b.dtype is d and type(a) is type(b) is ndarray and a.base is None and b.base is None"
+                  "        k = table[d.num] if b.dtype is d and type(a) is type(b) is ndarray and a.base is None and b.base is "
+                  "None"
                   f" and (b.shape == a.shape or b.size == 1 and b.ndim <= a.ndim){plain} else 0"]
     else:
         lines += [f"        k = table[d.num] if type(a) is ndarray and a.base is None{plain} else 0"]

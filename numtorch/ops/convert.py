@@ -43,7 +43,8 @@ def to_device(input, device, non_blocking=False):
 
     A copy to the host waits for the device, unless ``non_blocking``: then a copy into page-locked memory that is under way.
     """
-    out = _device.to_host(input._a, non_blocking) if device.type == "cpu" else _device.copied_to(input._a, device.index, non_blocking)
+    a = input._a
+    out = _device.to_host(a, non_blocking) if device.type == "cpu" else _device.copied_to(a, device.index, non_blocking)
     return record(out, to_copy_backward, (input,), device=input.device)
 
 

@@ -45,11 +45,6 @@ def np_dtype(dtype):
     return dtype._np
 
 
-def zeros_like_array(shape, np_dtype_):
-    """Zeros of a shape and a NumPy dtype."""
-    return wrap(np.zeros(shape, np_dtype_))
-
-
 def _sizes(size, kwargs=None):
     found = shapes.as_sizes(size)
     for s in found:
@@ -250,7 +245,8 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=strided, device=
 def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=strided, device=None, requires_grad=False,
              pin_memory=False):
     """``base`` to the power of ``steps`` numbers from ``start`` to ``end``."""
-    array = np.power(float(base), linspace(start, end, steps, dtype=dtypes.float64, device=devices.cpu)._a).astype(np_dtype(dtype))
+    exponents = linspace(start, end, steps, dtype=dtypes.float64, device=devices.cpu)._a
+    array = np.power(float(base), exponents).astype(np_dtype(dtype))
     if out is not None:
         return out.resize_(array.shape).copy_(wrap(array))
     return finish(array, device, requires_grad, pin_memory, layout)
