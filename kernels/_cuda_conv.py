@@ -21,6 +21,7 @@ FEW_ROWS = 4            # output channels of a group up to which no tile is used
 RESIDENT = 3            # blocks that a multiprocessor has room for
 LEAST_SLICES = 16       # slices of the inner dimension that a part of a split product has at least
 MOST_SPLITS = 64
+MOST_ROWS = 65535       # of a grid, in its second and third dimension
 
 
 def multiprocessors(device):
@@ -58,6 +59,9 @@ def _plan(x, w, y, dtype, transposed, stride, padding, dilation, groups, process
     channels, rows = (w[0] // groups, w[1]) if transposed else (w[1], w[0] // groups)
     kernel, size, out = w[2:], x[2:], y[2:]
     phases = math.prod(map(min, stride, out)) if transposed else 1
+    if max(phases, groups) > MOST_ROWS:
+        raise NotImplementedError(f"convolution on a CUDA device: {max(phases, groups)} steps of a stride, or groups; at most "
+                                  f"{MOST_ROWS} are possible")
     positions = math.prod(map(blocks, out, stride)) if transposed else math.prod(out)       # of the largest phase
     images = min(x[0], MOST // max(positions, math.prod(x[1:]), math.prod(y[1:])))          # more than that 32 bits do not count
     columns, geometry = images * positions, (*kernel, *stride, *padding, *dilation, *size, *out)

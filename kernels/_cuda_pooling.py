@@ -215,6 +215,16 @@ def max_2x2_pick(x, taps, y, count, width, factor, shift, height_factor, height_
 
 # ---- average -----------------------------------------------------------------------------------------------------------
 
+def nothing():
+    """What a sum of floating-point numbers starts from."""
+    return A(0)
+
+
+def nothing_integer():
+    """What a sum of integers starts from."""
+    return np.int64(0)
+
+
 def over(total, count):
     """The average of floating-point numbers."""
     return total / A(count)
@@ -226,8 +236,8 @@ def over_integer(total, count):
     return A(found + 1 if found < 0 and found * count != total else found)
 
 
-def average_kernel(name, divide, types):
-    """The kernel of averages for element types that ``divide`` suits."""
+def average_kernel(name, zero, divide, types):
+    """The kernel of averages for element types that ``zero`` and ``divide`` suit."""
     def average_windows(x, y, count, n1, f1, h1, n2, f2, h2, n3, f3, h3, dn, do, dk, ds, dp, dd, hn, ho, hk, hs, hp, hd,
                         wn, wo, wk, ws, wp, wd, counts, divisor):
         i = np.uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
@@ -237,7 +247,7 @@ def average_kernel(name, divide, types):
         first_d, end_d = window(o_d, dn, do, dk, ds, dp, np.int32(1))
         first_h, end_h = window(o_h, hn, ho, hk, hs, hp, np.int32(1))
         first_w, end_w = window(o_w, wn, wo, wk, ws, wp, np.int32(1))
-        total = A(0)
+        total = zero()
         for d in range(first_d, end_d):
             for h in range(first_h, end_h):
                 row = ((plane * dn + d) * hn + h) * wn
@@ -253,8 +263,8 @@ def average_kernel(name, divide, types):
     return device_kernel("T* T*" + _PLACE + _RULES + " q q", T=types, threads=THREADS)(average_windows)
 
 
-average_windows = average_kernel("average_windows", over, FLOATING)
-average_windows_of_integers = average_kernel("average_windows_of_integers", over_integer, INTEGRAL)
+average_windows = average_kernel("average_windows", nothing, over, FLOATING)
+average_windows_of_integers = average_kernel("average_windows_of_integers", nothing_integer, over_integer, INTEGRAL)
 
 
 @device_kernel("T* A*" + _PLACE + _RULES + " q", T=FLOATING, threads=THREADS)
