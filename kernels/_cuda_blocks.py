@@ -1,7 +1,7 @@
 """What the threads of a CUDA block do together: sums and extremes through shuffles within a warp and shared memory across.
 
 A block has whole warps. All threads must call these, and all get the result. The order of additions depends on the block's size
-alone, so that results are the same in every run. Shared memory is used again by the next call: hence the barrier at the end.
+alone, so that results are the same in every run.
 """
 from ._cuda import FULL, WARP, A, cuda
 
@@ -38,7 +38,7 @@ def warp_min(v):
 
 
 def block_sum(v):
-    """The sum of ``v`` over the threads of a block."""
+    """The sum of ``v`` over the threads of a block; the barrier at the end is for the next call, which uses the same memory."""
     partial = cuda.shared.array(WARP, A)
     thread, warps = cuda.threadIdx.x, cuda.blockDim.x // WARP
     v = warp_sum(v)
@@ -52,7 +52,7 @@ def block_sum(v):
 
 
 def block_max(v):
-    """The largest ``v`` of a block's threads; nan if one is."""
+    """The largest ``v`` of a block's threads; nan if one is. A barrier must follow before the next call: a ``block_sum`` has one."""
     partial = cuda.shared.array(WARP, A)
     thread, warps = cuda.threadIdx.x, cuda.blockDim.x // WARP
     v = warp_max(v)
@@ -61,5 +61,4 @@ def block_max(v):
     cuda.syncthreads()
     lane = thread % WARP
     v = warp_max(partial[lane] if lane < warps else v)
-    cuda.syncthreads()
     return v
