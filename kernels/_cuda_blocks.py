@@ -52,7 +52,7 @@ def block_sum(v):
 
 
 def block_max(v):
-    """The largest ``v`` of a block's threads; nan if one is. A barrier must follow before the next call: a ``block_sum`` has one."""
+    """The largest ``v`` of a block's threads; nan if one is. Before the next call a barrier is needed: ``block_sum`` has one."""
     partial = cuda.shared.array(WARP, A)
     thread, warps = cuda.threadIdx.x, cuda.blockDim.x // WARP
     v = warp_max(v)

@@ -1,4 +1,4 @@
-"""The text of CUDA reductions: the loops around the formulas of a ``Reduction`` (_cuda_reduce.py), for one dtype.
+"""The text of CUDA reductions: the loops around the formulas of a ``Reduction`` (reduce_cuda.py), for one dtype.
 
 Written out rather than looped over: a state is one to three variables, and a thread has several states, each a chain of additions
 of its own, all in registers.
@@ -7,7 +7,7 @@ import linecache
 
 from . import _cuda, _cuda_states
 from ._cuda import DeviceKernel
-from ._cuda_pointwise import _LETTER
+from .pointwise_cuda import _LETTER
 
 THREADS = 256           # of a block, at most
 UNROLL = 4              # rows of columns that a thread asks for before it uses the first

@@ -6,7 +6,7 @@ size of the result.
 """
 import numpy as np
 
-from . import _cuda_errors, _cuda_pointwise
+from . import _cuda_errors, pointwise_cuda
 from ._cuda import BITS, FULL, WARP, blocks, cuda, device_kernel, load, load_vector, store
 from ._cuda_errors import report
 from ._cuda_places import MOST, WORDS, dense, division, quotient
@@ -235,7 +235,7 @@ def choose(mask, x, y, out):
     """out = x where mask, else y: arrays that broadcast to ``out``, x and y of its dtype, or numbers of it."""
     word = WORDS[out.itemsize]
     x, y = (a.view(word) if isinstance(a, DeviceArray) else np.asarray(a, out.dtype).view(word)[()] for a in (x, y))
-    _cuda_pointwise.run("where", ("bool", word.name, word.name, word.name), [mask, x, y], out.view(word))
+    pointwise_cuda.run("where", ("bool", word.name, word.name, word.name), [mask, x, y], out.view(word))
 
 
 def where(condition, x, y, out):

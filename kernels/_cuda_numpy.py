@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from . import _cuda_reduce, _cuda_scan
+from . import reduce_cuda, scan_cuda
 from ._device import empty, full
 from ._driver import OnHost
 
@@ -46,14 +46,14 @@ def _reduced(name, a, dims, n):
     if name == "mean":
         if a.dtype.kind in "biu":
             a = a.astype(np.float64)
-        return _cuda_reduce.reduced("mean", a, dims, n)
+        return reduce_cuda.reduced("mean", a, dims, n)
     if name in ("argmax", "argmin"):
         if len(dims) != 1:
             a, dims = a.reshape(-1), (0,)
-        return _cuda_reduce.reduced(name, a.view(np.uint8) if a.dtype.kind == "b" else a, dims)[1]
+        return reduce_cuda.reduced(name, a.view(np.uint8) if a.dtype.kind == "b" else a, dims)[1]
     if name in _NAMES and a.dtype.kind == "b":
-        return _cuda_reduce.reduced(_NAMES[name], a.view(np.uint8), dims).view(np.bool_)
-    return _cuda_reduce.reduced(_NAMES.get(name, name), a, dims)
+        return reduce_cuda.reduced(_NAMES[name], a.view(np.uint8), dims).view(np.bool_)
+    return reduce_cuda.reduced(_NAMES.get(name, name), a, dims)
 
 
 def cumsum(a, axis=None, dtype=None, out=None):
@@ -69,7 +69,7 @@ def cumsum(a, axis=None, dtype=None, out=None):
     found = empty(source.shape, source.dtype, source.device)
     if found.size:
         shape = math.prod(a.shape[:dim]), a.shape[dim], math.prod(a.shape[dim + 1:])
-        _cuda_scan.run("cumsum", (source.reshape(shape),), (found.reshape(shape),))
+        scan_cuda.run("cumsum", (source.reshape(shape),), (found.reshape(shape),))
     return found
 
 

@@ -237,9 +237,9 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         raise OnHost("a conversion to an ndarray")
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
-        from . import _cuda_pointwise
+        from . import pointwise_cuda
 
-        return _cuda_pointwise.ufunc(ufunc, method, inputs, out, kwargs)
+        return pointwise_cuda.ufunc(ufunc, method, inputs, out, kwargs)
 
     def __array_function__(self, function, types, args, kwargs):
         if function in _FUNCTIONS:

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import _cuda_pointwise, _driver
+from . import _driver, pointwise_cuda
 from ._cuda import BITS, T, blocks, cuda, device_kernel, load, store
 from ._cuda_places import MOST, WORDS, Pointer, division, four, indices, merged, parts, quotient, steps, widest
 from ._device import empty, on_device
@@ -49,7 +49,7 @@ def copy(source, target):
         formula = "is_nonzero" if want.kind == "b" else "identity"
         source = source if want.kind == "b" else source.real
         have = source.dtype
-    _cuda_pointwise.run(formula, (have.name, want.name), [source], target)
+    pointwise_cuda.run(formula, (have.name, want.name), [source], target)
 
 
 def _brought_to(device, source):
@@ -75,7 +75,7 @@ def fill(target, value):
             driver.fill(target.ptr, 0, target.nbytes, driver.stream())
         return
     name = target.dtype.name
-    _cuda_pointwise.run("identity", (name, name), [number[()]], target)
+    pointwise_cuda.run("identity", (name, name), [number[()]], target)
 
 
 # ---- between layouts ---------------------------------------------------------------------------------------------------------

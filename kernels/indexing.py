@@ -413,7 +413,7 @@ def _twins(module, *kernels):
         cpu.on_device(launch)
 
 
-_twins("_cuda_indexing", gather, gather_rows, scatter, scatter_add, scatter_prod, scatter_extreme, index_select, index_add,
+_twins("indexing_cuda", gather, gather_rows, scatter, scatter_add, scatter_prod, scatter_extreme, index_select, index_add,
        index_copy)
 _twins("_cuda_masks", masked_fill, where)
 _twins("_cuda_rearrange", triangle, flip, bincount, histc)

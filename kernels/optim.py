@@ -114,9 +114,9 @@ def run(step, arrays, vectors, scalars, *hyper):
     if not arrays:
         return
     if any(a.__class__ is DeviceArray for a in arrays):
-        from . import _cuda_optim
+        from . import optim_cuda
 
-        _cuda_optim.run(step.__name__, arrays, vectors, scalars, *hyper)
+        optim_cuda.run(step.__name__, arrays, vectors, scalars, *hyper)
         return
     width = vectors + scalars
     table = np.array([id(a) for a in arrays], np.int64).reshape(-1, width)

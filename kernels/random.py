@@ -450,9 +450,9 @@ def masked_scale(x, mask, scale, out):
 @masked_scale.on_device
 def masked_scale_on_device(x, mask, scale, out):
     """The same on a CUDA device."""
-    from . import _cuda_random
+    from . import random_cuda
 
-    _cuda_random.masked_scale(x, mask, scale, out)
+    random_cuda.masked_scale(x, mask, scale, out)
 
 
 @kernel(grain=None)

@@ -224,6 +224,6 @@ def logcumsumexp_on_device(x, reverse, out):
 
 
 def _on_device(name, inputs, outs, reverse=False):
-    from . import _cuda_scan
+    from . import scan_cuda
 
-    _cuda_scan.run(name, inputs, outs, reverse)
+    scan_cuda.run(name, inputs, outs, reverse)

@@ -340,9 +340,9 @@ def searchsorted_on_device(values, edges, order, right, out):
 
 
 def _on_device():
-    from . import _cuda_sort
+    from . import sort_cuda
 
-    return _cuda_sort
+    return sort_cuda
 
 
 @kernel(grain=None)

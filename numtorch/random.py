@@ -2,7 +2,7 @@
 
 The CPU's engine is MT19937 (``numtorch.kernels.random``). A state is saved in torch's layout of 5056 bytes, so that the bytes of
 ``torch.get_rng_state()`` can be loaded here and those of ``get_rng_state()`` there. The engine of CUDA devices is Philox
-(``numtorch.kernels._cuda_random``), whose state is a seed and an offset, 16 bytes.
+(``numtorch.kernels.random_cuda``), whose state is a seed and an offset, 16 bytes.
 """
 import contextlib
 import os

@@ -226,14 +226,14 @@ def host_microseconds(L, run, n=2000):
 
 def check_host(options, results):
     """What an operation costs before the device begins."""
-    from numtorch.kernels import _cuda_pointwise, _device
+    from numtorch.kernels import _device, pointwise_cuda
 
     import numtorch
 
     n = 100 if options.small else 5000
     x, y = numtorch.ones(64, device="cuda"), numtorch.ones(64, device="cuda")
     out = _device.empty((64,), x._a.dtype)
-    kernel = _cuda_pointwise.kernel("add", ("float32",) * 3)
+    kernel = pointwise_cuda.kernel("add", ("float32",) * 3)
     arguments = (x._a, 2, 0.0, y._a, 2, 0.0, out, 64)
     T = yardstick()
     results.add("host", "us a launch", f"{host_microseconds(numtorch, lambda: kernel.launch(1, 32, *arguments), n):.2f}", "goal 2")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import simulator
+from numtorch.kernels import norm_cuda
 from simulator import driver as stand_in
 from simulator.launch import CUDA
 from simulator.threads import BARRIER, KernelError
 
 import numtorch as torch
-from numtorch.kernels import norm_cuda
 
 KERNELS = Path(__file__).parent.parent / "kernels"
 F = torch.nn.functional

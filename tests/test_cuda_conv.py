@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 import simulator
-from numtorch.kernels import _cuda, _cuda_conv, _cuda_conv_direct, _cuda_conv_tiles
+from numtorch.kernels import _cuda, _cuda_conv_direct, _cuda_conv_tiles, conv_cuda
 
 import numtorch as torch
 from numtorch.ops.conv import channel_sum
@@ -76,8 +76,8 @@ def device(seed=None, **options):
 @pytest.fixture(autouse=True)
 def no_plans():
     """Plans are made anew: the tests change what they depend on."""
-    _cuda_conv._plan.cache_clear()
-    _cuda_conv._weight_plan.cache_clear()
+    conv_cuda._plan.cache_clear()
+    conv_cuda._weight_plan.cache_clear()
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def tiny(monkeypatch):
     """Small tiles, which are split wherever there are two slices."""
     monkeypatch.setattr(_cuda_conv_tiles, "TILES", [TINY])
     monkeypatch.setattr(_cuda_conv_tiles, "DOUBLE_TILES", [TINY])
-    monkeypatch.setattr(_cuda_conv, "LEAST_SLICES", 1)
+    monkeypatch.setattr(conv_cuda, "LEAST_SLICES", 1)
 
 
 def conv(kind, *shapes, dtype=torch.float32, twice=False, **options):
@@ -160,7 +160,7 @@ def test_nothing(tiny):
 
 def test_more_elements_than_32_bits_count(tiny, monkeypatch):
     """The images are taken in turns; here already those of some hundred elements."""
-    monkeypatch.setattr(_cuda_conv, "MOST", 80)
+    monkeypatch.setattr(conv_cuda, "MOST", 80)
     with device() as driver:
         driver.log = []
         conv(F.conv1d, (5, 5, 6), (5, 5, 3), (5,), padding=1)
@@ -168,7 +168,7 @@ def test_more_elements_than_32_bits_count(tiny, monkeypatch):
 
 
 def test_too_large_an_image(tiny, monkeypatch):
-    monkeypatch.setattr(_cuda_conv, "MOST", 16)
+    monkeypatch.setattr(conv_cuda, "MOST", 16)
     with device(), pytest.raises(NotImplementedError, match="an image of 30 elements; at most 16"):
         F.conv1d(torch.ones(1, 5, 6, device="cuda"), torch.ones(1, 5, 1, device="cuda"))
 
@@ -186,11 +186,11 @@ def test_bias_gradient():
 def test_tiles_are_chosen_by_shape():
     """Rows for rows, parts where there are too few tiles, none where there are enough."""
     f32, (large, medium, small) = torch.zeros(1)._a.dtype, _cuda_conv_tiles.TILES
-    assert _cuda_conv.choose(f32, 128, 1 << 20, 576, 1, 132) == (large, 1)
-    assert _cuda_conv.choose(f32, 64, 1 << 20, 576, 1, 132) == (medium, 1)
-    assert _cuda_conv.choose(f32, 6, 1 << 20, 75, 1, 132) == (small, 1)
-    assert _cuda_conv.choose(f32, 512, 49, 4608, 1, 132)[1] > 16
-    assert _cuda_conv.choose(f32, 64, 147, 400000, 1, 132)[1] == _cuda_conv.MOST_SPLITS
+    assert conv_cuda.choose(f32, 128, 1 << 20, 576, 1, 132) == (large, 1)
+    assert conv_cuda.choose(f32, 64, 1 << 20, 576, 1, 132) == (medium, 1)
+    assert conv_cuda.choose(f32, 6, 1 << 20, 75, 1, 132) == (small, 1)
+    assert conv_cuda.choose(f32, 512, 49, 4608, 1, 132)[1] > 16
+    assert conv_cuda.choose(f32, 64, 147, 400000, 1, 132)[1] == conv_cuda.MOST_SPLITS
 
 
 def test_operands_on_two_devices():

@@ -11,13 +11,13 @@ import test_indexing
 import test_tensor
 from numtorch.kernels import (
     _cuda_errors,
-    _cuda_indexing,
     _cuda_masks,
     _cuda_places,
-    _cuda_pointwise,
     _cuda_rearrange,
     _device,
     copy,
+    indexing_cuda,
+    pointwise_cuda,
 )
 
 import numtorch as torch
@@ -30,9 +30,9 @@ DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16"
 @pytest.fixture
 def gpu(request, monkeypatch):
     """A simulated device with small blocks, on which nothing may go through the host's memory."""
-    for module in (_cuda_indexing, _cuda_masks, _cuda_rearrange, copy, _cuda_pointwise):
+    for module in (indexing_cuda, _cuda_masks, _cuda_rearrange, copy, pointwise_cuda):
         monkeypatch.setattr(module, "THREADS", 32)
-    monkeypatch.setattr(_cuda_pointwise, "_made", {})
+    monkeypatch.setattr(pointwise_cuda, "_made", {})
     _on_host._said.clear()
     with simulator.installed(seed=getattr(request, "param", 1)) as driver, warnings.catch_warnings():
         warnings.filterwarnings("error", "there is no CUDA kernel")

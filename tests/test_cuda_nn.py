@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import simulator
 from numtorch.kernels import (
-    _cuda_attention,
     _cuda_attention_tiles,
     _cuda_rows,
+    attention_cuda,
     batch_norm_cuda,
     embedding_cuda,
     loss_cuda,
@@ -408,7 +408,7 @@ def test_attention(device):
     check(attention(), heads((35, 8), (18, 8), (18, 5)))
     check(attention(is_causal=True, scale=0.7), heads((33, 6), (35, 6), (35, 6)))
     assert {name for name in device.log if "attention" in name} == {
-        f"_cuda_attention.attention_{name}" for name in ("16", "delta", "queries_16", "keys_16")}
+        f"attention_cuda.attention_{name}" for name in ("16", "delta", "queries_16", "keys_16")}
 
 
 def test_attention_with_masks(device):
@@ -444,7 +444,7 @@ def test_attention_of_halves(device, dtype):
         visible = torch.tensor(np.random.default_rng(0).uniform(size=(5, 6)) < 0.5)
         check(attention(visible), heads((5, 16), (6, 16), (6, 8)), dtype)
     assert {name for name in device.log if "mma" in name} == {
-        f"_cuda_attention.attention_{way}16_mma_{str(dtype)[6:]}" for way in ("", "queries_", "keys_")}
+        f"attention_cuda.attention_{way}16_mma_{str(dtype)[6:]}" for way in ("", "queries_", "keys_")}
 
 
 @pytest.mark.parametrize("size, dtype", [(68, torch.float32), (40, torch.float16)])
@@ -475,7 +475,7 @@ def test_attention_module(device):
     want = module(x, x, x, key_padding_mask=padding, need_weights=False)[0].detach().numpy()
     found = other(x.cuda(), x.cuda(), x.cuda(), key_padding_mask=padding.cuda(), need_weights=False)[0]
     np.testing.assert_allclose(found.detach().cpu().numpy(), want, atol=1e-5)
-    assert "_cuda_attention.attention_16" in device.log
+    assert "attention_cuda.attention_16" in device.log
 
 
 # ---- what holds for all ----------------------------------------------------------------------------------------------------
@@ -499,7 +499,7 @@ def test_results_do_not_depend_on_the_order_of_threads():
     assert step(None) == step(1)
 
 
-MODULES = (softmax_cuda, norm_cuda, batch_norm_cuda, loss_cuda, _cuda_rows, _cuda_attention, _cuda_attention_tiles, embedding_cuda)
+MODULES = (softmax_cuda, norm_cuda, batch_norm_cuda, loss_cuda, _cuda_rows, attention_cuda, _cuda_attention_tiles, embedding_cuda)
 
 
 def barriers():
@@ -522,9 +522,9 @@ def rows():
 USES = {"softmax_cuda.py": columns, "_cuda_rows.py": rows, "norm_cuda.py": lambda: check(layer_norm, [drawn(40, 4), drawn(4), None]),
         "batch_norm_cuda.py": lambda: [check(lambda x: F.batch_norm(x, None, None, None, None, True), [drawn(*shape)])
                                        for shape in ((6, 2), (3, 1, 96))],
-        "_cuda_attention.py": lambda: [check(attention(), heads((2, 3), (33, 3), (33, 3))),
+        "attention_cuda.py": lambda: [check(attention(), heads((2, 3), (33, 3), (33, 3))),
                                        check(attention(), heads((2, 8), (3, 8), (3, 8)), torch.float16)]}
-USES["_cuda_attention_tiles.py"] = USES["_cuda_attention.py"]
+USES["_cuda_attention_tiles.py"] = USES["attention_cuda.py"]
 
 
 @pytest.mark.parametrize("use", [*USES][:-1])

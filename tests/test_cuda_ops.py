@@ -8,7 +8,7 @@ import warnings
 import ops_db
 import pytest
 import simulator
-from numtorch.kernels import _cuda_pointwise
+from numtorch.kernels import pointwise_cuda
 from test_ops import (
     arguments,
     assert_same,
@@ -45,8 +45,8 @@ UNSET = frozenset(("empty", "empty_like", "empty_strided", "empty_permuted"))
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of one warp, so that the samples, which are tiny, cross their borders."""
-    monkeypatch.setattr(_cuda_pointwise, "THREADS", 32)
-    monkeypatch.setattr(_cuda_pointwise, "_made", {})
+    monkeypatch.setattr(pointwise_cuda, "THREADS", 32)
+    monkeypatch.setattr(pointwise_cuda, "_made", {})
 
 
 def on_device(tree, row, layout):

@@ -8,7 +8,7 @@ import math
 
 import pytest
 import simulator
-from numtorch.kernels import _cuda_errors, _cuda_grids, _cuda_pooling, _cuda_sampling, _cuda_tables
+from numtorch.kernels import _cuda_errors, _cuda_grids, _cuda_tables, pool_cuda, sampling_cuda
 from test_cuda_conv import drawn, same
 
 import numtorch as torch
@@ -19,7 +19,7 @@ FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    for module in (_cuda_pooling, _cuda_grids, _cuda_sampling):
+    for module in (pool_cuda, _cuda_grids, sampling_cuda):
         monkeypatch.setattr(module, "THREADS", 32)
 
 
@@ -107,7 +107,7 @@ def test_pooling_of_layouts_and_of_nothing():
 
 
 def test_pooling_in_turns(monkeypatch):
-    with simulator.installed() as driver, few_at_a_time(monkeypatch, _cuda_pooling, 40):
+    with simulator.installed() as driver, few_at_a_time(monkeypatch, pool_cuda, 40):
         driver.log = []
         run(F.max_pool2d, (2, 3, 4, 5), kernel_size=3, stride=1)
         run(F.avg_pool2d, (2, 3, 4, 5), kernel_size=2)

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import simulator
-from numtorch.kernels import _cuda_random
+from numtorch.kernels import random_cuda
 from simulator import arrays
 
 import numtorch as torch
@@ -38,7 +38,7 @@ def one_block(properties, device):
 @arrays.kernel("I* I*")
 def block_of(numbers, out):
     """The block of words of a counter and a key."""
-    out[0], out[1], out[2], out[3] = _cuda_random.philox(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5])
+    out[0], out[1], out[2], out[3] = random_cuda.philox(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5])
 
 
 @pytest.mark.parametrize("numbers, want", [

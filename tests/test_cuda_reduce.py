@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import simulator
-from numtorch.kernels import _cuda, _cuda_loops, _cuda_numpy, _cuda_reduce, _cuda_scan, _device
+from numtorch.kernels import _cuda, _cuda_loops, _cuda_numpy, _device, reduce_cuda, scan_cuda
 
 import numtorch
 from numtorch import _on_host
@@ -20,19 +20,27 @@ TOLERANCE = {"float16": 4e-3, "bfloat16": 3e-2, "float64": 1e-12, "complex128": 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of 64 threads, of which a device is to have 256: rows of a few thousand elements are cut into parts."""
-    for module in (_cuda_loops, _cuda_scan):
+    for module in (_cuda_loops, scan_cuda):
         monkeypatch.setattr(module, "THREADS", 64)
-    for module in (_cuda_reduce, _cuda_scan):
+    for module in (reduce_cuda, scan_cuda):
         monkeypatch.setattr(module, "RESIDENT", 256)
         monkeypatch.setattr(module, "_made", {})
-    monkeypatch.setattr(_cuda, "KERNELS", {})
+    generated = _generated()
     _forget()
     yield
     _forget()
+    for name in _generated():
+        del _cuda.KERNELS[name]
+    _cuda.KERNELS.update(generated)
+
+
+def _generated():
+    """The kernels that are made on demand, of which these tests make others."""
+    return {name: kernel for name, kernel in _cuda.KERNELS.items() if kernel.source is not None}
 
 
 def _forget():
-    for cached in (_cuda_reduce._planned, _cuda_scan.plan_rows, _cuda_scan.plan_columns):
+    for cached in (reduce_cuda._planned, scan_cuda.plan_rows, scan_cuda.plan_columns):
         cached.cache_clear()
 
 
@@ -87,14 +95,14 @@ def check_reduction(name, a, dims, array=None):
     """``reduced`` of ``a``, or of ``array``, which holds the same numbers in another layout, against NumPy."""
     dtype = a.dtype.name
     n = int(np.prod([a.shape[d] for d in dims]))
-    got = _cuda_reduce.reduced(name, _device.from_host(a) if array is None else array, dims, n)
+    got = reduce_cuda.reduced(name, _device.from_host(a) if array is None else array, dims, n)
     for found, want in zip(got if isinstance(got, list) else [got], reference(name, a, dims)):
         assert found.shape == want.shape
         close(_device.to_host(found), np.asarray(want), dtype, f"{name} {a.dtype} {a.shape} {dims}")
 
 
 def dtypes_of(name):
-    return [d for d, kind in _cuda_reduce.KINDS.items() if kind in _cuda_reduce.REDUCTIONS[name].kinds]
+    return [d for d, kind in reduce_cuda.KINDS.items() if kind in reduce_cuda.REDUCTIONS[name].kinds]
 
 
 # (shape, dims): one thread a row, a part of a warp, a warp, a block, several blocks; rows in two dimensions; segments; columns, few
@@ -103,7 +111,7 @@ SHAPES = [((5,), (0,)), ((7, 3), (1,)), ((3, 70), (1,)), ((2, 1100), (1,)), ((45
           ((9, 2), (0,)), ((40, 130), (0,)), ((50, 3, 4), (1,)), ((7, 5, 40), (1,)), ((2, 33, 3), (1,)), ((600, 5), (0,)), ((3, 1, 4), (1,)), ((2, 3, 2, 3, 2, 3), (0, 2, 4))]
 
 
-@pytest.mark.parametrize("name", _cuda_reduce.REDUCTIONS)
+@pytest.mark.parametrize("name", reduce_cuda.REDUCTIONS)
 def test_reduction(name):
     """Every reduction in float32 on every way that its kernels go, and in its other dtypes on some."""
     rng = np.random.default_rng(0)
@@ -159,13 +167,13 @@ def test_places():
             driver.seed = seed
             for shape, dims in (((1, 4500), (1,)), ((70, 6), (0,)), ((300, 2), (0,))):
                 flat = np.zeros(shape, np.float32)
-                assert not _cuda_reduce.reduced("argmax", _device.from_host(flat), dims)[1].on_host().any()
-                assert not _cuda_reduce.reduced("argmin", _device.from_host(flat), dims)[1].on_host().any()
+                assert not reduce_cuda.reduced("argmax", _device.from_host(flat), dims)[1].on_host().any()
+                assert not reduce_cuda.reduced("argmin", _device.from_host(flat), dims)[1].on_host().any()
                 x = np.moveaxis(np.random.default_rng(3).normal(size=shape).astype(np.float32), dims[0], 0)
                 x[[17, 40, len(x) - 1]] = np.nan
                 array = _device.from_host(np.ascontiguousarray(np.moveaxis(x, 0, dims[0])))
                 for name in ("argmax", "argmin"):
-                    values, places = _cuda_reduce.reduced(name, array, dims)
+                    values, places = reduce_cuda.reduced(name, array, dims)
                     assert (places.on_host() == 17).all() and np.isnan(values.on_host()).all()
 
 
@@ -174,7 +182,7 @@ def test_spread_is_stable():
     a = (1e4 + np.random.default_rng(4).normal(size=(2, 3000))).astype(np.float32)
     with device():
         for array, dims in ((a, (1,)), (np.ascontiguousarray(a.T), (0,))):
-            found, means = _cuda_reduce.reduced("var", _device.from_host(array), dims, 2999)
+            found, means = reduce_cuda.reduced("var", _device.from_host(array), dims, 2999)
             np.testing.assert_allclose(found.on_host(), array.astype(np.float64).var(dims, ddof=1), rtol=1e-4)
             np.testing.assert_allclose(means.on_host(), array.astype(np.float64).mean(dims), rtol=1e-7)
 
@@ -184,8 +192,8 @@ def test_logsumexp_of_infinities():
     a = np.array([[-inf] * 5, [1, inf, 2, -inf, 900], [nan, 1, 2, inf, 3], [1000, 1000, -inf, 0, 1], [-1000] * 5], np.float32)
     want = [-inf, inf, nan, 1000 + np.log(2), -1000 + np.log(5)]
     with device():
-        np.testing.assert_allclose(_cuda_reduce.reduced("logsumexp", _device.from_host(a), (1,)).on_host(), want, rtol=1e-6)
-        np.testing.assert_allclose(_cuda_reduce.reduced("logsumexp", _device.from_host(a.T), (0,)).on_host(), want, rtol=1e-6)
+        np.testing.assert_allclose(reduce_cuda.reduced("logsumexp", _device.from_host(a), (1,)).on_host(), want, rtol=1e-6)
+        np.testing.assert_allclose(reduce_cuda.reduced("logsumexp", _device.from_host(a.T), (0,)).on_host(), want, rtol=1e-6)
 
 
 def test_same_result_in_every_run():
@@ -195,9 +203,9 @@ def test_same_result_in_every_run():
     found = set()
     for seed in (None, 1, 2, 3):
         with device(seed):
-            results = [_cuda_reduce.reduced("sum", _device.from_host(rows), (0,)), _cuda_reduce.reduced("sum", _device.from_host(columns), (0,))]
+            results = [reduce_cuda.reduced("sum", _device.from_host(rows), (0,)), reduce_cuda.reduced("sum", _device.from_host(columns), (0,))]
             out = _device.empty((1, 9000, 1), np.float32)
-            _cuda_scan.run("cumsum", (_device.from_host(rows.reshape(1, -1, 1)),), (out,))
+            scan_cuda.run("cumsum", (_device.from_host(rows.reshape(1, -1, 1)),), (out,))
             found.add(b"".join(r.on_host().tobytes() for r in (*results, out)))
     assert len(found) == 1
 
@@ -229,7 +237,7 @@ def scanned(name, inputs):
 
 def check_scan(name, dtype, shape, reverse, rng):
     """One scan of random numbers against NumPy."""
-    scan, inputs = _cuda_scan.SCANS[name], []
+    scan, inputs = scan_cuda.SCANS[name], []
     for _ in range(scan.inputs):
         a = drawn(shape, dtype, rng)
         if name in ("cumprod", "recurrence"):
@@ -240,19 +248,19 @@ def check_scan(name, dtype, shape, reverse, rng):
         inputs.append(a.astype(numpy_dtype(dtype)))
     wide = [a.astype(WIDE.get(a.dtype.kind, np.int64)) for a in inputs]
     want = scanned(name, [a[:, ::-1] for a in wide] if reverse else wide)
-    outs = [_device.empty(shape, inputs[0].dtype if letter == _cuda_reduce.same(dtype) else letter) for letter in scan.outs(dtype)]
-    _cuda_scan.run(name, [_device.from_host(a) for a in inputs], outs, reverse)
+    outs = [_device.empty(shape, inputs[0].dtype if letter == reduce_cuda.same(dtype) else letter) for letter in scan.outs(dtype)]
+    scan_cuda.run(name, [_device.from_host(a) for a in inputs], outs, reverse)
     for found, right in zip(outs, want):
         close(found.on_host(), right[:, ::-1] if reverse else right, dtype, f"{name} {dtype} {shape} {'reverse' * reverse}")
 
 
-@pytest.mark.parametrize("name", _cuda_scan.SCANS)
+@pytest.mark.parametrize("name", scan_cuda.SCANS)
 def test_scan(name):
     """Every scan in float32 on every way that its kernels go, forwards and backwards, and in its other dtypes on some."""
     rng = np.random.default_rng(6)
-    kinds = _cuda_scan.SCANS[name].kinds
+    kinds = scan_cuda.SCANS[name].kinds
     with device(races=name == "cumsum"):
-        for dtype, kind in _cuda_reduce.KINDS.items():
+        for dtype, kind in reduce_cuda.KINDS.items():
             if kind in kinds:
                 shapes = [(3, 5, 1), (2, 40, 1), (2, 130, 3), (1, 2061, 1)]
                 for shape in [*shapes, (1, 1, 1), (1, 512, 1), (2, 300, 1), (1, 1536, 1)] if dtype == "float32" else shapes[1:3]:
@@ -343,7 +351,7 @@ def test_barriers_of_reductions(form, shape):
     """Each is needed: without it, threads are found to race."""
     a = np.ones(shape, np.float32)
     with device(races=True):
-        kernel = _cuda_reduce.kernel(form, "sum", "float32")
+        kernel = reduce_cuda.kernel(form, "sum", "float32")
         for number in range(kernel.source.count("syncthreads")):
             broken = without_barrier(kernel, number)
             x, out = _device.from_host(a), _device.empty((shape[form == "columns"],), np.float32)
@@ -360,7 +368,7 @@ def test_barriers_of_reductions(form, shape):
 def test_barriers_of_scans():
     """Each is needed: without it, threads are found to race."""
     with device(races=True):
-        kernel = _cuda_scan.kernel("rows", "cumsum", "float32")
+        kernel = scan_cuda.kernel("rows", "cumsum", "float32")
         x, out, totals = _device.from_host(np.ones((1, 4096, 1), np.float32)), _device.empty((1, 4096, 1), np.float32), _device.empty((4,), np.float32)
         count = kernel.source.count("syncthreads")
         for number in range(count):

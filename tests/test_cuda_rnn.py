@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import simulator
-from numtorch.kernels import _cuda_pointwise, _cuda_rnn, matmul_cuda
+from numtorch.kernels import matmul_cuda, pointwise_cuda, rnn_cuda
 from numtorch.kernels._device import empty, from_host, to_host
 
 import numtorch as torch
@@ -30,16 +30,16 @@ def host_affine(a, b, d, alpha, beta, out=None):
 def small_blocks():
     """Blocks so small that tiny layers cross their borders."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_cuda_rnn, "BLOCK", (4, 2))
-        patch.setattr(_cuda_pointwise, "THREADS", 32)
-        patch.setattr(_cuda_pointwise, "_made", {})
+        patch.setattr(rnn_cuda, "BLOCK", (4, 2))
+        patch.setattr(pointwise_cuda, "THREADS", 32)
+        patch.setattr(pointwise_cuda, "_made", {})
         yield
 
 
 @pytest.fixture(autouse=True)
 def device(monkeypatch):
     """The simulated driver."""
-    for module in (matmul_cuda, _cuda_rnn):
+    for module in (matmul_cuda, rnn_cuda):
         monkeypatch.setattr(module, "affine", host_affine)
     with simulator.installed(seed=1) as driver:
         yield driver
@@ -48,7 +48,7 @@ def device(monkeypatch):
 @pytest.fixture
 def real_products(monkeypatch):
     """Products on the device's own kernels."""
-    for module in (matmul_cuda, _cuda_rnn):
+    for module in (matmul_cuda, rnn_cuda):
         monkeypatch.setattr(module, "affine", affine)
 
 

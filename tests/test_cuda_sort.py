@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import simulator
-from numtorch.kernels import _cuda, _cuda_sort
+from numtorch.kernels import _cuda, sort_cuda
 
 import numtorch as torch
 from numtorch import _on_host
@@ -17,10 +17,10 @@ DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16"
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Blocks that hold few elements, so that small rows need several; nothing goes through the host's memory."""
-    monkeypatch.setattr(_cuda_sort, "TILE", 64)
-    monkeypatch.setattr(_cuda_sort, "SMALL", 64)
-    monkeypatch.setattr(_cuda_sort, "THREADS", 64)
-    monkeypatch.setattr(_cuda_sort, "ITEMS", 1)
+    monkeypatch.setattr(sort_cuda, "TILE", 64)
+    monkeypatch.setattr(sort_cuda, "SMALL", 64)
+    monkeypatch.setattr(sort_cuda, "THREADS", 64)
+    monkeypatch.setattr(sort_cuda, "ITEMS", 1)
     _on_host._said.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -150,10 +150,10 @@ def without(fn, number):
                                                ("most_frequent", 256, 1)])
 def test_barriers(monkeypatch, name, tile, count):
     """Blocks of several warps race nowhere; and each barrier is needed: without it a race is reported."""
-    monkeypatch.setattr(_cuda_sort, "TILE", tile)
-    monkeypatch.setattr(_cuda_sort, "SMALL", 256)
-    monkeypatch.setattr(_cuda_sort, "ITEMS", 2)
-    kernel, number = _cuda.KERNELS["_cuda_sort." + name], 0
+    monkeypatch.setattr(sort_cuda, "TILE", tile)
+    monkeypatch.setattr(sort_cuda, "SMALL", 256)
+    monkeypatch.setattr(sort_cuda, "ITEMS", 2)
+    kernel, number = _cuda.KERNELS["sort_cuda." + name], 0
     x = numbers((1, 200) if tile == 64 else (2, 100), "float32")
     with simulator.installed(seed=8, races=True):
         same(x.cuda().mode(1), x.mode(1))

@@ -81,11 +81,11 @@ def _composed(query, key, value, attn_mask, dropout_p, is_causal, scale):
 
 def _on_device(query, key, value, mask, causal, scale):
     """Attention by one kernel; None where there is none for these operands."""
-    from ..kernels import _cuda_attention
+    from ..kernels import attention_cuda
 
     (length, size), (keys, value_size) = query._a.shape[-2:], value._a.shape[-2:]
     lead = shapes.broadcast_shapes(*[t._a.shape[:-2] for t in (query, key, value)])
-    if (not shapes.numel(lead) * length * keys or not _cuda_attention.serves(query._a.dtype, size, value_size, query._a.device)
+    if (not shapes.numel(lead) * length * keys or not attention_cuda.serves(query._a.dtype, size, value_size, query._a.device)
             or any([type(t._a) is not type(query._a) for t in (key, value) + (() if mask is None else (mask,))])):
         return None
     if mask is not None:
@@ -95,7 +95,7 @@ def _on_device(query, key, value, mask, causal, scale):
             return None
     arrays = [_by_heads(t._a, lead) for t in (query, key, value)]
     seen = None if mask is None else _by_heads(np.broadcast_to(mask._a, (*lead, length, keys)), lead)
-    out, normalizer = _cuda_attention.forward(*arrays, seen, causal, scale)
+    out, normalizer = attention_cuda.forward(*arrays, seen, causal, scale)
     return record(out.reshape(*lead, length, value_size), attention_backward, (query, key, value), (query, key, value, mask, OUT),
                   normalizer=normalizer, causal=causal, scale=scale)
 
@@ -117,12 +117,12 @@ def attention_backward(node, g):
         inputs = [t.view_as(t) for t in (query, key, value)]       # each on its own, should they be the same tensor
         y = _composed(*inputs, mask, 0.0, ctx["causal"], ctx["scale"])
         return gradients((y,), inputs, (g,), node.needs, create_graph=True)
-    from ..kernels import _cuda_attention
+    from ..kernels import attention_cuda
 
     lead = out._a.shape[:-2]
     arrays = [_by_heads(t._a, lead) for t in (g, query, key, value, out)]
     seen = None if mask is None else _by_heads(np.broadcast_to(mask._a, (*lead, query.size(-2), key.size(-2))), lead)
-    found = _cuda_attention.backward(*arrays, ctx["normalizer"], seen, ctx["causal"], ctx["scale"])
+    found = attention_cuda.backward(*arrays, ctx["normalizer"], seen, ctx["causal"], ctx["scale"])
     return tuple([wrap(a.reshape(*lead, *t._a.shape[-2:])) if needed else None
                   for a, t, needed in zip(found, (query, key, value), node.needs)])
 

@@ -132,7 +132,7 @@ def run(formula, arrays, names, shape, out=None):
     if out is None:
         out = empty_as(shape, dtypes._names[names[-1]]._np, *arrays)
     if type(out) is DeviceArray:
-        K._cuda_pointwise.run(formula, names, arrays, out)
+        K.pointwise_cuda.run(formula, names, arrays, out)
         return out
     launch(K._pointwise.loop(formula, names), arrays, out)
     return out
@@ -250,7 +250,7 @@ def _on_device(rule, values):
               for t in tensors]
     arrays = [x for x in inputs if type(x) is DeviceArray]
     out = empty_as(shapes.broadcast_shapes(*[a.shape for a in arrays]), out_dtype._np, *arrays)
-    K._cuda_pointwise.run(formula, names, inputs, out)
+    K.pointwise_cuda.run(formula, names, inputs, out)
     if needs_grad(*tensors):        # the gradient of a host tensor goes back to the host
         tensors = [t if type(t._a) is DeviceArray or not t._rg else t.to(place) for t in tensors]
     return wrap(out), tensors

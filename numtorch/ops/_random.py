@@ -63,8 +63,8 @@ def fill(array, dtype, kernel, *args):
 
 
 def fill_on_device(array, kinds, name, generator, *args):
-    """``fill`` by a launcher of kernels/_cuda_random.py, in float32 where the dtype is not of ``kinds``."""
-    launch = getattr(K._cuda_random, name)
+    """``fill`` by a launcher of kernels/random_cuda.py, in float32 where the dtype is not of ``kinds``."""
+    launch = getattr(K.random_cuda, name)
     fill(array, array.dtype if array.dtype.kind in kinds else F32, launch, generator_of(array.device, generator), *args)
 
 
@@ -236,7 +236,7 @@ def integers(array, dtype, low, high, generator):
 
 def _fill_span(array, span, base, generator, long):
     if array.__class__ is DeviceArray:
-        fill(array, I64, K._cuda_random.integers, generator_of(array.device, generator), span % 2 ** 64, base, long)
+        fill(array, I64, K.random_cuda.integers, generator_of(array.device, generator), span % 2 ** 64, base, long)
         return
     if long:
         fill(array, I64, K.random.integers64, generator.state, np.uint64(span % 2 ** 64), base)

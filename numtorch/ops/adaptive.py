@@ -192,7 +192,7 @@ def _unpool(name, n, input, indices, kernel_size, stride, padding, output_size):
     if type(a) is DeviceArray:      # a bad index is reported by the next operation that waits for the device
         flat, y = ready(places), np.zeros((*lead, *size), a.dtype, like=a)
         if flat.size:
-            K._cuda_pooling.unpool_planes(ready(a), flat, y, shapes.numel(lead), name)
+            K.pool_cuda.unpool_planes(ready(a), flat, y, shapes.numel(lead), name)
     else:
         flat = places.reshape(shapes.numel(lead), -1) if places.size else places.reshape(0, 0)
         y = np.zeros((flat.shape[0], volume), a.dtype)

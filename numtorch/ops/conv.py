@@ -61,7 +61,7 @@ def _run(kernel, a, b, bias, shape, inputs, out_shape):
 def _call(name, arrays, geo):
     """Calls a kernel; on a CUDA device the arrays keep their shapes, and it is told those that are meant."""
     if type(arrays[0]) is DeviceArray:
-        getattr(K._cuda_conv, name)(*arrays, (geo.x, geo.w, geo.y), *geo.steps)
+        getattr(K.conv_cuda, name)(*arrays, (geo.x, geo.w, geo.y), *geo.steps)
     else:
         getattr(K.conv, name)(*arrays, *geo.steps)
 
@@ -123,7 +123,7 @@ def channel_sum(g):
         total = np.zeros(a.shape[1], a.dtype, like=a)
     elif type(a) is DeviceArray:
         total = empty(a.shape[1], a.dtype, a.device)
-        K._cuda_conv.conv_bias_grad(ready(a), total)
+        K.conv_cuda.conv_bias_grad(ready(a), total)
     elif a.dtype in (np.float32, np.float64):
         total = np.empty(a.shape[1], a.dtype)
         K.conv.conv_bias_grad(np.ascontiguousarray(a).reshape(*a.shape[:2], 1, 1, -1), total)

@@ -69,7 +69,7 @@ def _drop_on_device(input, keep, scale):
     back, turned = np.argsort(perm).tolist(), x.transpose(perm)
     turned = turned if turned.flags.c_contiguous else turned.copy()
     mask, y = np.empty(turned.shape, BOOL, like=x), np.empty(turned.shape, x.dtype, like=x)
-    K._cuda_random.dropout(cuda_generator(x.device), keep, scale, turned.reshape(-1), mask.reshape(-1), y.reshape(-1))
+    K.random_cuda.dropout(cuda_generator(x.device), keep, scale, turned.reshape(-1), mask.reshape(-1), y.reshape(-1))
     return mask.transpose(back), y.transpose(back)
 
 

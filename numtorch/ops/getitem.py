@@ -267,7 +267,7 @@ def plan_for(a, indices):
             raise RuntimeError(f"indices should be either on cpu or on the same device as the indexed tensor ({devices.of(a)})")
     if a.__class__ is not DeviceArray:
         return Plan(a.shape, indices)
-    return K._cuda_indexing.Plan(a.shape, [from_host(i, a.device) if isinstance(i, np.ndarray) else i for i in indices])
+    return K.indexing_cuda.Plan(a.shape, [from_host(i, a.device) if isinstance(i, np.ndarray) else i for i in indices])
 
 
 class Plan:

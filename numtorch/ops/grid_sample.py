@@ -151,7 +151,7 @@ def _sample_on_device(input, grid, *how):
     a, places = (np.ascontiguousarray(t._a, like=t._a) for t in (input, grid))
     y = np.empty((*a.shape[:2], *places.shape[1:-1]), a.dtype, like=a)
     if y.size:
-        K._cuda_sampling.grid_sample(a, places, y, *how)
+        K.sampling_cuda.grid_sample(a, places, y, *how)
     return record(y, _ON_DEVICE_BACKWARD[a.ndim - 2], (input, grid), (input, grid), how=how)
 
 
@@ -166,7 +166,7 @@ def _on_device_backward(node, g):
     gx = np.zeros(a.shape, np.promote_types(a.dtype, np.float32), like=a) if node.needs[0] else None
     ggrid = np.empty(places.shape, places.dtype, like=places)
     if gy.size:
-        K._cuda_sampling.grid_sample_grad(gy, a, places, gx, ggrid, *node.ctx["how"])
+        K.sampling_cuda.grid_sample_grad(gy, a, places, gx, ggrid, *node.ctx["how"])
     else:
         ggrid[...] = 0
     return wrap(gx.astype(a.dtype, copy=False)) if node.needs[0] else None, wrap(ggrid) if node.needs[1] else None

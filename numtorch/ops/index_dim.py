@@ -52,7 +52,7 @@ def index_select(input, dim, index):
 def select_into(out, a, dim, index):
     """out = a's entries ``index`` (checked) of ``dim``; out is C-contiguous."""
     if a.__class__ is DeviceArray:
-        K._cuda_indexing.take(a, dim, index, out, "index_select")
+        K.indexing_cuda.take(a, dim, index, out, "index_select")
     elif out.size:
         K.indexing.index_select(K.indexing.raw(fold(a, dim)), index, K.indexing.raw(fold(out, dim)))
 
@@ -85,7 +85,7 @@ def add_rows(out, dim, index, x, alpha):
         if alpha != 1:
             x = arithmetic(x)
             x = (wrap(x) * number_as(alpha, x.dtype)[0].item())._a
-        K._cuda_indexing.put("add", out, dim, index, x, "index_add")
+        K.indexing_cuda.put("add", out, dim, index, x, "index_add")
         return
     x = arithmetic(fold(x, dim))
     add_into(fold(out, dim), K.indexing.index_add, x, index, number_as(alpha, x.dtype), K.indexing.parts(x.size))
@@ -96,7 +96,7 @@ def write_rows(out, dim, index, x):
     if not x.size:
         return
     if out.__class__ is DeviceArray:
-        K._cuda_indexing.put("set", out, dim, index, x, "index_copy")
+        K.indexing_cuda.put("set", out, dim, index, x, "index_copy")
         return
     x = fold(x, dim)
     K.indexing.index_copy(K.indexing.raw(x), index, K.indexing.parts(x.size), K.indexing.raw(fold(out, dim)))
@@ -223,7 +223,7 @@ def index_fill(out, input, dim, index, value):
     fill = number_as(value, out.dtype)
     if out.__class__ is DeviceArray:
         fill = fill.reshape(()) if fill.__class__ is DeviceArray else np.full((), fill[0], out.dtype, like=out)
-        K._cuda_indexing.put("set", out, dim, i, fill, "index_fill", wrap=True)
+        K.indexing_cuda.put("set", out, dim, i, fill, "index_fill", wrap=True)
         return _filled_at(input, dim, index, value)
     i = wrapped_index(i, out.shape[dim] if out.ndim else 1, dim)
     if out.ndim:
@@ -254,7 +254,7 @@ def index_fill_backward(node, g):
 def wrapped_index(index, n, dim):
     """``index`` with negative entries counted from the end; IndexError unless all are in [-n, n)."""
     if index.__class__ is DeviceArray:
-        return K._cuda_indexing.wrapped(index, n, "index")
+        return K.indexing_cuda.wrapped(index, n, "index")
     kind = K.indexing.classify(index.reshape(-1), n) if index.size else 0
     if kind == 2:
         flat = index.reshape(-1)
@@ -278,7 +278,7 @@ def _flat_index(name, index, input):
             raise IndexError(f"{name}(): tried to take from an empty tensor" if name == "take" else
                              f"{name}_(): tried to put elements into an empty tensor")
         if i.__class__ is DeviceArray:
-            return K._cuda_indexing.wrapped(i, n, name)
+            return K.indexing_cuda.wrapped(i, n, name)
         kind = K.indexing.classify(i, n)
         if kind == 2:
             bad = i[(i < -n) | (i >= n)][0]
@@ -452,5 +452,5 @@ def _one_hot_on_device(tensor, num_classes):
     if num_classes < 1:
         raise RuntimeError("num_classes should be positive")
     out = np.zeros((*tensor._a.shape, num_classes), np.int64, like=tensor._a)
-    K._cuda_indexing.put("set", out, tensor._a.ndim, tensor._a[..., None], np.ones((), np.int64, like=out), "one_hot")
+    K.indexing_cuda.put("set", out, tensor._a.ndim, tensor._a[..., None], np.ones((), np.int64, like=out), "one_hot")
     return wrap(out)

@@ -220,7 +220,7 @@ def gather(input, dim, index, *, sparse_grad=False):
     dim = _check_shapes("gather", input, dim, index)
     out = np.empty(i.shape, a.dtype, like=a)
     if a.__class__ is DeviceArray:
-        K._cuda_indexing.take(a, dim, i, out, "gather")
+        K.indexing_cuda.take(a, dim, i, out, "gather")
     elif i.size:
         raw, part = K.indexing.raw, _part(a, i.shape, dim)
         if i.ndim == 2 and dim == 1:
@@ -259,7 +259,7 @@ def _scatter_run(out, dim, index, source, how):
     if not index.size:
         return
     if out.__class__ is DeviceArray:
-        K._cuda_indexing.put(how, out, dim, index, source, "scatter")
+        K.indexing_cuda.put(how, out, dim, index, source, "scatter")
         return
     part = _part(out, index.shape, dim)
     whole = part if part.flags.c_contiguous else np.ascontiguousarray(part)
@@ -431,7 +431,7 @@ def scatter_reduce(out, input, dim, index, src, reduce, *, include_self=True):
         if out.dtype.kind not in "iu":
             out[...] = (wrap(out) / wrap(counts))._a
         elif out.__class__ is DeviceArray:
-            K._cuda_pointwise.run("div_floor_integral", ("int64",) * 3, [out.astype(np.int64), counts], counts)
+            K.pointwise_cuda.run("div_floor_integral", ("int64",) * 3, [out.astype(np.int64), counts], counts)
             out[...] = counts
         else:
             out[...] = out // counts

@@ -148,7 +148,7 @@ def largest(input, n, rules, steps, backward):
     if type(a) is DeviceArray:
         y, indices = empty(shape, a.dtype, a.device), empty(shape, np.int64, a.device)
         if y.size:
-            K._cuda_pooling.max_pool(ready(a), *_axes(rules), y, indices)
+            K.pool_cuda.max_pool(ready(a), *_axes(rules), y, indices)
         return record(y, backward, (input,), indices=indices, shape=a.shape, rules=rules), wrap(indices)
     x, tables = planes_of(a, n), _tables(rules)
     y = np.empty((x.shape[0], *(len(t) for t in tables)), x.dtype)
@@ -175,9 +175,9 @@ def put_planes(g, indices, shape, n, rules=None):
         gx = empty(shape, a.dtype, a.device)
         if gx.size:
             if rules:
-                K._cuda_pooling.max_pool_grad(ready(a), indices, gx, _axes(rules))
+                K.pool_cuda.max_pool_grad(ready(a), indices, gx, _axes(rules))
             else:
-                K._cuda_pooling.scatter_planes(ready(a), indices, gx, shapes.numel(shape[:len(shape) - n]))
+                K.pool_cuda.scatter_planes(ready(a), indices, gx, shapes.numel(shape[:len(shape) - n]))
     else:
         x = _rows(planes_of(a, n))
         gx = np.empty((indices.shape[0], shapes.numel(shape[len(shape) - n:])), x.dtype)
@@ -198,7 +198,7 @@ def pick_planes(x, indices, shape, n, rules=None):
     if type(a) is DeviceArray:
         y = empty(shape, a.dtype, a.device)
         if y.size:
-            K._cuda_pooling.gather_planes(ready(a), indices, y, shapes.numel(shape[:len(shape) - n]))
+            K.pool_cuda.gather_planes(ready(a), indices, y, shapes.numel(shape[:len(shape) - n]))
     else:
         planes = _rows(planes_of(a, n))
         y = np.empty(indices.shape, planes.dtype)
@@ -245,7 +245,7 @@ def _max_pool_2x2(input, out):
     if type(a) is DeviceArray:
         shape = (*a.shape[:-2], *out)
         y, taps = empty(shape, a.dtype, a.device), empty(shape, np.uint8, a.device)
-        K._cuda_pooling.max_pool_2x2(ready(a), y, taps)
+        K.pool_cuda.max_pool_2x2(ready(a), y, taps)
     else:
         x = np.ascontiguousarray(a).reshape(-1, *a.shape[-2:]) if a.size else a.reshape(0, *a.shape[-2:])
         y = np.empty((x.shape[0], *out), a.dtype)
@@ -264,7 +264,7 @@ def _put_2x2(g, taps, shape):
     a = g._a
     if type(a) is DeviceArray:
         gx = empty(shape, a.dtype, a.device)
-        K._cuda_pooling.max_pool_2x2_grad(ready(a), taps, gx)
+        K.pool_cuda.max_pool_2x2_grad(ready(a), taps, gx)
     else:
         gx = np.empty((taps.shape[0], *shape[-2:]), a.dtype)
         K.pool.max_pool_2x2_grad(np.ascontiguousarray(a).reshape(taps.shape), taps, gx)
@@ -276,7 +276,7 @@ def _put_2x2_backward(node, g):
     taps, shape, a = node.ctx["taps"], node.ctx["shape"], g._a
     if type(a) is DeviceArray:
         y = empty(shape, a.dtype, a.device)
-        K._cuda_pooling.max_pool_2x2_pick(ready(a), taps, y)
+        K.pool_cuda.max_pool_2x2_pick(ready(a), taps, y)
     else:
         y = np.empty(taps.shape, a.dtype)
         K.pool.max_pool_2x2_pick(np.ascontiguousarray(a).reshape(taps.shape[0], *a.shape[-2:]), taps, y)
@@ -343,7 +343,7 @@ def average(input, n, rules, divisor, backward):
     if type(a) is DeviceArray:
         y = empty(shape, a.dtype, a.device)
         if y.size:
-            K._cuda_pooling.avg_pool(ready(a), *_axes(rules), divisor, y)
+            K.pool_cuda.avg_pool(ready(a), *_axes(rules), divisor, y)
     else:
         x, tables = planes_of(a, n), _tables(rules)
         y = np.empty((x.shape[0], *(len(t) for t in tables)), x.dtype)
@@ -359,7 +359,7 @@ def _share_out(g, rules, divisor, shape, n):
     if type(a) is DeviceArray:
         gx = empty(shape, a.dtype, a.device)
         if gx.size:
-            K._cuda_pooling.avg_pool_grad(ready(a), *_axes(rules), divisor, gx)
+            K.pool_cuda.avg_pool_grad(ready(a), *_axes(rules), divisor, gx)
     else:
         x = planes_of(a, n)
         gx = np.empty((x.shape[0], *[1] * (3 - n), *shape[len(shape) - n:]), x.dtype)

@@ -307,7 +307,7 @@ def randperm(n, *, generator=None, out=None, dtype=None, **options):
 def _permutation_on_device(device, generator, n):
     """The stable order of n random keys of 64 bits: two are equal, and so in order, in one of 2^17 permutations of 2^24."""
     keys = K._device.empty((1, n), np.int64, device)
-    K._cuda_random.integers(generator_of(device, generator), 0, 0, True, keys.reshape(-1))
+    K.random_cuda.integers(generator_of(device, generator), 0, 0, True, keys.reshape(-1))
     order = K._device.empty((1, n), np.int64, device)
     K.sort.argsort(keys, False, K._device.empty((1, n), np.int64, device), order)
     return order.reshape(-1)
@@ -477,7 +477,7 @@ def _poisson_on_device(rates, generator):
     if rates.size and not extremes(rates)[0] >= 0:
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     counts = np.empty(rates.shape, np.float64, like=rates)
-    K._cuda_random.poisson(generator_of(rates.device, generator), rates.astype(np.float64, order="C").reshape(-1),
+    K.random_cuda.poisson(generator_of(rates.device, generator), rates.astype(np.float64, order="C").reshape(-1),
                            counts.reshape(-1))
     return counts.astype(rates.dtype)
 
@@ -538,9 +538,9 @@ def _multinomial_on_device(generator, p, samples, replacement):
     if not p.size or extremes(weights.sum(1)._a)[0] == 0:
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     if replacement and samples > 1:
-        K._cuda_random.multinomial(generator, weights.cumsum(1)._a, out)
+        K.random_cuda.multinomial(generator, weights.cumsum(1)._a, out)
         return out
     q = np.empty(p.shape, weights._a.dtype, like=p)
-    K._cuda_random.exponential(generator, 1.0, q.reshape(-1))
+    K.random_cuda.exponential(generator, 1.0, q.reshape(-1))
     score = weights / wrap(q)
     return (score.argmax(1, True) if samples == 1 else score.topk(samples)[1])._a

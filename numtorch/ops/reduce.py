@@ -16,7 +16,7 @@ from .convert import to_dtype
 def reduce_array(name, a, dims):
     """The reduction ``name`` of an array over sorted ``dims``, which are dropped; none of them may be empty."""
     if a.__class__ is DeviceArray:
-        return K._cuda_reduce.reduced(name, a, dims)
+        return K.reduce_cuda.reduced(name, a, dims)
     if a.dtype.kind != "c" and a.dtype.itemsize == 2 and a.dtype.kind not in "iu":
         return reduce_array(name, a.astype(np.float32), dims).astype(a.dtype)
     if len(dims) == a.ndim and a.flags.c_contiguous:
@@ -186,7 +186,7 @@ def mean(input, dim=None, keepdim=False, *, dtype=None):
     if not n or not a.ndim:
         out = np.full(shapes.reduced_shape(a.shape, dims, False), np.nan, a.dtype, like=a) if a.ndim else a.copy()
     elif a.__class__ is DeviceArray:
-        out = K._cuda_reduce.reduced("mean", a, dims, n)
+        out = K.reduce_cuda.reduced("mean", a, dims, n)
     elif a.dtype.itemsize == 2:
         out = (reduce_array("sum", a.astype(np.float32), dims) / np.float32(n)).astype(a.dtype)
     else:
@@ -250,7 +250,7 @@ def prod_backward(node, g):
 
 def _has_no_zero(a):
     if a.__class__ is DeviceArray:
-        return not a.size or K._cuda_reduce.reduced("all", a, tuple(range(a.ndim))).item()
+        return not a.size or K.reduce_cuda.reduced("all", a, tuple(range(a.ndim))).item()
     return (a != 0).all()
 
 
@@ -356,7 +356,7 @@ def extreme_and_place(kind, input, dim, name):
     if not a.ndim:
         return input._a.copy(), np.zeros((), np.int64, like=a)
     if a.__class__ is DeviceArray:
-        values, indices = K._cuda_reduce.reduced(f"arg{kind}", a, (dim,))
+        values, indices = K.reduce_cuda.reduced(f"arg{kind}", a, (dim,))
         shape = shapes.reduced_shape(a.shape, (dim,), True)
         return values.view(input._a.dtype).reshape(shape), indices.reshape(shape)
     if a.dtype.itemsize == 2 and a.dtype.kind not in "iu":

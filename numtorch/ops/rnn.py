@@ -1,4 +1,4 @@
-"""Recurrent layers and cells as recorded operations on the fused kernels of ``kernels/rnn.py`` and ``kernels/_cuda_rnn.py``."""
+"""Recurrent layers and cells as recorded operations on the fused kernels of ``kernels/rnn.py`` and ``kernels/rnn_cuda.py``."""
 import numpy as np
 
 from .. import kernels as K
@@ -93,7 +93,7 @@ def _packed(right, dtype):
 
 def _on_device():
     """The module of recurrent layers on a GPU; not loaded where there is none."""
-    return K._cuda_rnn
+    return K.rnn_cuda
 
 
 def _one_step(gates):

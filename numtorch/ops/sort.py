@@ -176,7 +176,7 @@ def _order_statistic(x, k):
     np.partition is a vectorised introselect: 5.2 ms for one row of 1e6 float32, where torch's kthvalue takes 12.7 ms.
     """
     if x.__class__ is DeviceArray:
-        return K._cuda_sort.order_statistic(x, K._cuda_sort.KTH, k)
+        return K.sort_cuda.order_statistic(x, K.sort_cuda.KTH, k)
     view = x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x
     view = view.astype(np.int8) if view.dtype == np.bool_ else view
     values = np.ascontiguousarray(np.partition(view, k, axis=1)[:, k]) if x.size else np.empty(len(x), view.dtype)
@@ -250,7 +250,7 @@ def _medians(x, ignore_nan):
     if not n:
         return np.empty(len(x), x.dtype, like=x), np.empty(len(x), np.int64, like=x)
     if x.__class__ is DeviceArray:
-        return K._cuda_sort.order_statistic(x, K._cuda_sort.NANMEDIAN if ignore_nan else K._cuda_sort.MEDIAN, 0)
+        return K.sort_cuda.order_statistic(x, K.sort_cuda.NANMEDIAN if ignore_nan else K.sort_cuda.MEDIAN, 0)
     values, index = _order_statistic(x, (n - 1) // 2)
     if x.dtype.kind not in "biu" and x.size:
         for i in np.flatnonzero(np.isnan(x).any(1)):     # rows with nan are rare: one at a time
@@ -353,7 +353,7 @@ def mode(input, dim=-1, keepdim=False):
     dim = shapes.wrap_dim(dim, a.ndim)
     _not_empty("mode", a, dim)
     x, shape = rows(a, dim)
-    values, index = K._cuda_sort.mode(x) if x.__class__ is DeviceArray else _modes(x)
+    values, index = K.sort_cuda.mode(x) if x.__class__ is DeviceArray else _modes(x)
     values, index = _keep(values, index, shape, dim, keepdim)
     return _mode(_picked(values, index, input, dim, mode_backward, keepdim=keepdim))
 

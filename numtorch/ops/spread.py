@@ -29,7 +29,7 @@ def _logic_on_device(name, a, dims, keepdim):
     if not shapes.numel([a.shape[d] for d in dims]):
         out = np.full(shape, name == "all", np.int64 if name == "count_nonzero" else np.bool_, like=a)
     else:
-        out = K._cuda_reduce.reduced(name, a, dims).reshape(shape)
+        out = K.reduce_cuda.reduced(name, a, dims).reshape(shape)
     return out.view(np.uint8) if a.dtype == np.uint8 and name != "count_nonzero" else out
 
 
@@ -98,7 +98,7 @@ def _var(input, dim, unbiased, keepdim, correction, name):
     if a.__class__ is DeviceArray:
         if not n:
             return *[np.full(shape, np.nan, a.dtype, like=a) for _ in range(2)], dims, n, c
-        return *[out.reshape(shape) for out in K._cuda_reduce.reduced(name, a, dims, builtins.max(n - c, 0))], dims, n, c
+        return *[out.reshape(shape) for out in K.reduce_cuda.reduced(name, a, dims, builtins.max(n - c, 0))], dims, n, c
     with np.errstate(all="ignore"):
         v = _squares(a, dims) / np.float64(builtins.max(n - c, 0))
         v = np.sqrt(v) if name == "std" else v
@@ -187,7 +187,7 @@ def logsumexp(input, dim, keepdim=False):
     if not shapes.numel([a.shape[d] for d in dims]):
         out = np.full(shapes.reduced_shape(a.shape, dims, keepdim), -np.inf, a.dtype, like=a)
     elif a.__class__ is DeviceArray:
-        out = K._cuda_reduce.reduced("logsumexp", a, dims).reshape(shapes.reduced_shape(a.shape, dims, keepdim))
+        out = K.reduce_cuda.reduced("logsumexp", a, dims).reshape(shapes.reduced_shape(a.shape, dims, keepdim))
     else:
         x = input.detach()
         top = amax(x, dims, True)

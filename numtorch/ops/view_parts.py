@@ -311,7 +311,7 @@ def spread_over(g, base_shape, geometry):
     if not _overlaps(size, stride):
         strided_view(whole.reshape(-1)[offset:], size, [s * whole.itemsize for s in stride])[...] = g._a
     elif whole.__class__ is DeviceArray:
-        K._cuda_indexing.add_strided(whole, stride, offset, g._a)
+        K.indexing_cuda.add_strided(whole, stride, offset, g._a)
     else:
         places = strided_view(np.arange(whole.size)[offset:], size, [s * 8 for s in stride])
         np.add.at(whole.reshape(-1), places.reshape(-1), g._a.reshape(-1))

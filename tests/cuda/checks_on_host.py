@@ -8,7 +8,7 @@ import host_machine
 import ml_dtypes
 import numpy as np
 import sample_kernels as samples
-from numtorch.kernels import _cuda_pointwise, _special
+from numtorch.kernels import _special, pointwise_cuda
 from numtorch.kernels._cuda import ALL, FLOATING, NUMBERS
 
 RNG = np.random.default_rng(3)
@@ -119,8 +119,8 @@ def _run(name, types, *inputs):
     out = zeros(types[-1], inputs[0].size)
     arguments = []
     for x in inputs:
-        arguments += [x, _cuda_pointwise.ARRAY, *([0] * (2 if x.dtype.kind == "c" else 1))]
-    host_machine.compile(_cuda_pointwise.kernel(name, types))(inputs[0].size // 256 + 1, 256, *arguments, out, out.size)
+        arguments += [x, pointwise_cuda.ARRAY, *([0] * (2 if x.dtype.kind == "c" else 1))]
+    host_machine.compile(pointwise_cuda.kernel(name, types))(inputs[0].size // 256 + 1, 256, *arguments, out, out.size)
     return out
 
 

@@ -4,7 +4,7 @@ import re
 import pytest
 import sample_kernels as samples
 from numtorch.kernels import _cuda_compile
-from numtorch.kernels import _cuda_pointwise as pointwise
+from numtorch.kernels import pointwise_cuda as pointwise
 
 
 def ptx(kernel, t=None, cc=(8, 0), u=None):

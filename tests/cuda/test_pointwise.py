@@ -2,7 +2,7 @@
 import re
 
 import pytest
-from numtorch.kernels import _cuda_compile, _cuda_pointwise
+from numtorch.kernels import _cuda_compile, pointwise_cuda
 
 from numtorch.ops import _pointwise
 
@@ -16,7 +16,7 @@ def test_formulas(part):
     seen = set()
     for formula, names in LOOPS[part::8]:
         for dims in (0,) if formula in seen else (0, 3):
-            text = _cuda_compile.ptx(_cuda_pointwise.kernel(formula, names, dims), None, None, (9, 0))
+            text = _cuda_compile.ptx(pointwise_cuda.kernel(formula, names, dims), None, None, (9, 0))
             double = [line for line in re.findall(r".*\.f64\b.*", text) if ".reg" not in line]
             assert not double or names[0] in ("int64", "int8", "bool"), f"{formula} on {names}: {double[:3]}"
         seen.add(formula)
@@ -24,5 +24,5 @@ def test_formulas(part):
 
 def test_width():
     """Sums of float32 are made of 16-byte loads and stores."""
-    text = _cuda_compile.ptx(_cuda_pointwise.kernel("add", ("float32",) * 3), None, None, (9, 0))
+    text = _cuda_compile.ptx(pointwise_cuda.kernel("add", ("float32",) * 3), None, None, (9, 0))
     assert len(re.findall(r"ld\.global[.\w]*\.v4\.[fb]32", text)) >= 2 and re.search(r"st\.global[.\w]*\.v4\.[fb]32", text)

@@ -15,8 +15,8 @@ import numpy as np
 from . import _cuda, _cuda_loops, _cuda_states, _driver
 from . import reduce as formulas
 from ._cuda import COMPLEX, FLOATING, INTEGRAL, blocks
-from ._cuda_pointwise import _LETTER
 from ._device import empty
+from .pointwise_cuda import _LETTER
 
 RESIDENT = 1024         # threads of a multiprocessor that keep the memory busy, with 64 bytes under way for each
 KINDS = {**dict.fromkeys(FLOATING, "f"), **dict.fromkeys(INTEGRAL, "i"), "bool": "b", **dict.fromkeys(COMPLEX, "c")}

@@ -4,7 +4,7 @@ What the input contributes to the gates is one product for all steps, made befor
 step's rows of the gates where they lie; the kernel of the step then has a thread for each element of the state, and
 neighbouring threads have neighbouring elements. Rows, sizes and the order of gates are those of ``rnn.py``.
 """
-from . import _cuda_pointwise
+from . import pointwise_cuda
 from ._activations import sigmoid
 from ._cuda import FLOATING, A, blocks, cuda, device_kernel, load, store
 from ._device import empty
@@ -170,7 +170,7 @@ def plain_step_gradient(dy, y, h0, dh, dgates, before, relu, first, source, know
 def add(a, b):
     """The sum of two arrays of one shape, bfloat16 included, which is none of NumPy's numbers."""
     out = empty(a.shape, a.dtype, a.device)
-    _cuda_pointwise.run("add", (a.dtype.name,) * 3, (a, b), out)
+    pointwise_cuda.run("add", (a.dtype.name,) * 3, (a, b), out)
     return out
 
 

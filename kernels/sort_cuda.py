@@ -9,7 +9,7 @@ The k first of a long row: the k first of each of its parts, then of those, unti
 """
 import numpy as np
 
-from . import _cuda_scan
+from . import scan_cuda
 from ._cuda import FULL, NUMBERS, T, atomic_add, blocks, cuda, device_kernel, load, store
 from ._device import empty
 from ._driver import OnHost
@@ -352,7 +352,7 @@ def _in_parts(bits, x, values, index, key, kind, descending):
     _in_blocks(bits, _raw(bits), _raw(best), places, key, parts)
     chosen = empty((m, k), np.int64, x.device)
     argsort(best.view(_VALUES[bits.dtype.itemsize, kind]), descending, empty((m, k), best.dtype, x.device), chosen)
-    from ._cuda_indexing import take
+    from .indexing_cuda import take
 
     take(places, 1, chosen, index, "topk")
     take(_raw(x), 1, index, _raw(values), "topk")
@@ -373,7 +373,7 @@ def _by_radix(bits, x, values, index, key):
         words, spare = spare, words
         for shift in shifts:
             count_digits.launch(m * tiles, THREADS, words, counts, 32 + shift, n, tile, tiles)
-            _cuda_scan.run("cumsum", [counts], [sums])
+            scan_cuda.run("cumsum", [counts], [sums])
             move_by_digit.launch(m * tiles, THREADS, words, spare, counts, sums, 32 + shift, n, tile, 32 * ITEMS, tiles)
             words, spare = spare, words
     tiles = blocks(k, tile)

@@ -13,9 +13,9 @@ from . import _cuda_loops, _cuda_states, _driver
 from . import reduce as formulas
 from ._cuda import blocks
 from ._cuda_loops import SIZES, State, indented
-from ._cuda_pointwise import _LETTER
-from ._cuda_reduce import KINDS, RESIDENT, computed, exchanged, same, summed
 from ._device import empty
+from .pointwise_cuda import _LETTER
+from .reduce_cuda import KINDS, RESIDENT, computed, exchanged, same, summed
 
 THREADS = 512           # of a block, at most; half of them where elements take 8 bytes, and so more registers
 SHORT = 64              # bytes of a row up to which a thread walks it, as if it were a column
