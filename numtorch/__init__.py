@@ -24,10 +24,11 @@ e, pi, tau = 2.718281828459045, 3.141592653589793, 6.283185307179586
 inf, nan, newaxis = float("inf"), float("nan"), None
 
 # imported at their first use: packages, and functions by the module that has them
-_PACKAGES = frozenset(("amp", "backends", "cuda", "distributed", "fft", "hub", "jit", "kernels", "linalg", "multiprocessing",
-                       "nn", "optim", "random", "return_types", "serialization", "special", "testing", "utils", "version",
-                       "vision"))
+_PACKAGES = frozenset(("accelerator", "amp", "backends", "cuda", "distributed", "fft", "hub", "jit", "kernels", "linalg",
+                       "multiprocessing", "nn", "optim", "random", "return_types", "serialization", "special", "testing",
+                       "utils", "version", "vision"))
 _FUNCTIONS = {"get_float32_matmul_precision": "ops.matmul", "set_float32_matmul_precision": "ops.matmul",
+              "set_default_tensor_type": "ops.legacy_types",
               "OutOfMemoryError": "cuda", "from_dlpack": "utils.dlpack", "load": "serialization", "save": "serialization",
               **dict.fromkeys(("autocast", "autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache",
                                "get_autocast_cpu_dtype", "get_autocast_dtype", "get_autocast_gpu_dtype",
@@ -38,7 +39,7 @@ _FUNCTIONS = {"get_float32_matmul_precision": "ops.matmul", "set_float32_matmul_
 globals().update({d._name: d for d in ALL if d._name != "bool"}, bool=ALL[0], **ALIASES)
 globals().update({name: o.fn for name, o in OPS.items() if o.namespace == "torch"})
 globals().update({name: fn for name, fn in INPLACE.items() if "." not in name})
-globals().update(ops.create._legacy_types())
+globals().update(ops.legacy_types.CPU)
 globals()["uint8"] = ALL[1]
 name_publicly()
 

@@ -14,11 +14,11 @@ PRODUCT = KERNELS + LIBRARY
 # from the ground up; a module may import, when it is imported itself, from its own level and from those below
 LEVELS = [
     ("kernels",),
-    ("_matmul_precision", "_on_host", "devices", "dtypes", "shape", "storage", "tensor", "return_types", "_tensor_str", "_threads", "_legacy", "version",
+    ("_attention_ways", "_on_host", "devices", "dtypes", "shape", "storage", "tensor", "return_types", "_tensor_str", "_threads", "_legacy", "version",
      "autograd.grad_mode", "autograd.node"),
     ("op", "ops", "autograd", "random", "linalg", "special", "fft"),
     ("nn", "optim"),
-    ("amp", "cuda", "backends", "utils", "vision", "jit", "testing", "warmup", "shim", "hub", "serialization", "_serial_legacy", "_serial_names",
+    ("accelerator", "amp", "cuda", "backends", "utils", "vision", "jit", "testing", "warmup", "shim", "hub", "serialization", "_serial_legacy", "_serial_names",
      "_serial_places", "_serial_safe", "_serial_tensors", "_serial_zip", "multiprocessing", "distributed", "nn.parallel"),
     ("_as_torch", "_cuda_build", "_run", "__main__"),
 ]

@@ -74,4 +74,9 @@ from .streams import (
 def __getattr__(name):
     if name == "amp":
         return import_module(".amp", __name__)
+    if name.endswith("Tensor"):         # torch.cuda.FloatTensor and its kin
+        from ..ops.legacy_types import CUDA
+
+        if name in CUDA:
+            return CUDA[name]
     raise no_attribute(__name__, name, globals())

@@ -13,6 +13,8 @@ def __getattr__(name):
     if name in ("parallel", "DataParallel"):        # which needs what processes share, at its first use
         parallel = import_module(".parallel", __name__)
         return parallel if name == "parallel" else parallel.DataParallel
+    if name == "attention":
+        return import_module(".attention", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import dtypes
 from .. import shape as shapes
+from .._attention_ways import allowed
 from ..autograd.grad_mode import mode
 from ..op import OPS, OUT, grad_name, record
 from ..ops import create
@@ -33,7 +34,8 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
         Tensor: (..., L, Ev).
 
     Raises:
-        RuntimeError: a mask and ``is_causal`` are both given, or shapes or dtypes do not fit.
+        RuntimeError: a mask and ``is_causal`` are both given, shapes or dtypes do not fit, or no way is allowed that serves
+            these operands (``nn.attention.sdpa_kernel``).
     """
     if is_causal and attn_mask is not None:
         raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
@@ -47,10 +49,13 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
         key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
         value = value.repeat_interleave(query.size(-3) // value.size(-3), -3)
     scale = 1 / math.sqrt(query.size(-1)) if scale is None else scale
-    if query.is_cuda and dropout_p <= 0.0:
+    if query.is_cuda and dropout_p <= 0.0 and (allowed["flash"] or allowed["mem_efficient"] or allowed["cudnn"]):
         found = _on_device(query, key, value, attn_mask, is_causal, scale)
         if found is not None:
             return found
+    if not (allowed["math"] or allowed["flash"] and not query.is_cuda):
+        raise RuntimeError("No viable backend for scaled_dot_product_attention was found. This is likely due to turning off "
+                           "both the math kernel and the fused kernels.")
     return _composed(query, key, value, attn_mask, dropout_p, is_causal, scale)
 
 

@@ -1,5 +1,5 @@
 """The differentiable operations, one family a file; importing a family declares its operations (``op.OPS``)."""
-from . import view, copy, convert, create, pointwise, activation, reduce  # noqa: F401, I001
+from . import view, copy, convert, create, legacy_types, pointwise, activation, reduce  # noqa: F401, I001
 from . import random, random_fill, dropout  # noqa: F401, I001
 from . import matmul, addmm, einsum  # noqa: F401, I001
 from . import conv, pool, adaptive, pad, resample, grid_sample  # noqa: F401, I001

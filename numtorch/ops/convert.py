@@ -115,30 +115,6 @@ for _name, _dtype in {"float": dtypes.float32, "double": dtypes.float64, "half":
                       "cdouble": dtypes.complex128}.items():
     setattr(Tensor, _name, _caster(_name, _dtype))
 
-LEGACY_TYPES = {"torch.FloatTensor": dtypes.float32, "torch.DoubleTensor": dtypes.float64, "torch.HalfTensor": dtypes.float16,
-                "torch.BFloat16Tensor": dtypes.bfloat16, "torch.ByteTensor": dtypes.uint8, "torch.CharTensor": dtypes.int8,
-                "torch.ShortTensor": dtypes.int16, "torch.IntTensor": dtypes.int32, "torch.LongTensor": dtypes.int64,
-                "torch.BoolTensor": dtypes.bool, "torch.ComplexFloatTensor": dtypes.complex64,
-                "torch.ComplexDoubleTensor": dtypes.complex128}
-_legacy_names = {d: n for n, d in LEGACY_TYPES.items()}
-
-
-def _type(self, dtype=None, non_blocking=False):
-    """The name of this tensor's legacy type, such as torch.FloatTensor; or the tensor converted to ``dtype``."""
-    if dtype is None:
-        return _legacy_names[self.dtype]
-    if isinstance(dtype, str):
-        if dtype not in LEGACY_TYPES:
-            raise ValueError(f"invalid type: '{dtype}'")
-        dtype = LEGACY_TYPES[dtype]
-    return to_dtype(self, dtype if isinstance(dtype, dtypes.dtype) else dtype.dtype)
-
-
-Tensor.type = _type
-Tensor.type_as = lambda self, other: to_dtype(self, other.dtype)
-Tensor.type_as.__doc__ = "This tensor with the dtype of ``other``."
-
-
 def _cpu(self, memory_format=_default_format):
     """This tensor in the host's memory: itself if it is there."""
     return self if type(self._a) is np.ndarray else to_device(self, devices.cpu)

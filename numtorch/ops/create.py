@@ -474,26 +474,6 @@ def legacy_new(cls, args, device, dtype=None):
     return t
 
 
-class _LegacyMeta(type):
-    def __instancecheck__(cls, value):
-        return isinstance(value, Tensor) and value.dtype is cls.dtype
-
-    def __call__(cls, *args, device=None):
-        legacy(f"torch.{cls.__name__}(...) is an old spelling: use torch.tensor(data, dtype={cls.dtype}) or "
-               f"torch.empty(sizes, dtype={cls.dtype})")
-        return legacy_new(Tensor, args, devices.check(device), cls.dtype)
-
-    def __repr__(cls):
-        return f"<class 'torch.{cls.__name__}'>"
-
-
-def _legacy_types():
-    from .convert import LEGACY_TYPES
-
-    return {name[6:]: _LegacyMeta(name[6:], (), {"dtype": d, "__doc__": f"{name}: tensors of {d}.", "__module__": "numtorch"})
-            for name, d in LEGACY_TYPES.items()}
-
-
 # ---- like another tensor -------------------------------------------------------------------------------------------------
 
 def _new_method(name, maker):
