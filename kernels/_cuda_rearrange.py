@@ -1,12 +1,13 @@
 """Triangles, repeated entries and histograms on a CUDA device. What else is rearranged is a copy between views (``copy``)."""
 import numpy as np
 
-from . import _cuda_errors, _cuda_masks
+from . import _cuda_errors, _cuda_masks, _cuda_ordered
 from ._cuda import BITS, REAL, A, T, atomic_add, blocks, cuda, device_kernel, load, store
 from ._cuda_errors import report
 from ._cuda_places import MOST, WORDS, Pointer, division, quotient
 from ._device import empty, full
 from ._driver import OnHost
+from .indexing_cuda import put
 
 THREADS = 256
 BINS = 4096             # counters that a block keeps in shared memory
@@ -144,6 +145,8 @@ def bincount(index, weights, out):
         return
     if not weights.size and out.size <= BINS:
         count_few.launch(blocks(n, THREADS * EACH), THREADS, index, out, n, out.size)
+    elif weights.size and _cuda_ordered.fixed:
+        put("add", out, 0, index, weights, "bincount")
     else:
         count_weighed.launch(blocks(n, THREADS), THREADS, index, weights if weights.size else out, out, n, weights.size > 0)
 

@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 
+from . import _cuda_ordered
 from ._cuda import FLOATING, FULL, WARP, A, atomic_add, cuda, device_kernel, load, load_vector, store, store_vector
 from ._cuda_blocks import warp_max, warp_sum
+from ._cuda_masks import choose
 from ._cuda_rows import TUPLES, by_width, power_of_two, width_of
+from .indexing_cuda import put
 
 THREADS = 256
 SUM, MEAN, MAX = range(3)
@@ -169,9 +172,23 @@ def take(table, indices, out):
 
 def add(g, indices, padding, scale, out):
     """The rows of g (m, n), times ``scale`` (m,) or None, added to those of ``out``, which is of the type g is computed in."""
+    if _cuda_ordered.fixed:
+        _add_in_order(g, indices, padding, scale, out)
+        return
     m, n = g.shape
     width = width_of(n, g)
     ADD[width].launch(*_rows_block(m, n, width), g, indices, scale, out, m, n, out.shape[0], padding, scale is not None)
+
+
+def _add_in_order(g, indices, padding, scale, out):
+    """The same with sums in the order of the index; rows that are left out go to one behind the last."""
+    (rows, n), g = out.shape, g.astype(out.dtype, copy=False)
+    index, sums = np.empty(indices.shape, np.int64, like=out), np.zeros((rows + 1, n), out.dtype, like=out)
+    choose(indices == padding, rows, indices, index)
+    choose(index < 0, rows, index, index)
+    choose(index > rows, rows, index, index)
+    put("add", sums, 0, index, g if scale is None else g * scale[:, None], "embedding")
+    out[...] = sums[:rows]
 
 
 def inverse_frequencies(indices, rows, dtype):

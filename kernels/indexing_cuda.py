@@ -7,14 +7,14 @@ array. ``place`` leaves the indexed dimension out; ``step`` is its stride. Array
 An index is good in [low, n), ``low`` 0 or -n; a bad one is passed over and reported (``_cuda_errors``). Kernels that only move
 elements move words of up to 16 bytes: whole rows go in few accesses, and one kernel serves all dtypes of a size. Where several
 sources meet in one place, ``write`` keeps any one of them; sums come from atomic additions, in an order that differs from run to
-run, as in torch.
+run, as in torch. ``_cuda_ordered`` gives them an order, where a program asks for it.
 """
 import math
 from functools import lru_cache
 
 import numpy as np
 
-from . import _cuda_errors
+from . import _cuda_errors, _cuda_ordered
 from ._cuda import BITS, T, atomic_add, atomic_cas, atomic_max, atomic_min, blocks, cuda, device_kernel, load, store
 from ._cuda_errors import PASSED, report
 from ._cuda_places import WORDS, Pointer, dense, four, indices, merged, parts, steps, widest
@@ -95,6 +95,18 @@ def lower_to(base, place, source, at, good):
         atomic_min(base, place, load(source, at))
 
 
+@device_kernel("q* q* q~ q q q q*" + " q" * 12 + " I" * 10, threads=THREADS)
+def locate(places, ats, index, step, low, n, bad, b0, b1, b2, b3, t0, t1, t2, t3, s0, s1, s2, s3, n1, f1, h1, n2, f2, h2, n3, f3,
+           h3, count):
+    """places and ats (count,) = where each element lies in the indexed array, ``PASSED`` for a bad index, and in the other one."""
+    i = np.uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
+    if i < count:
+        good, place, at = located(i, index, step, low, n, bad, b0, b1, b2, b3, t0, t1, t2, t3, s0, s1, s2, s3, n1, f1, h1, n2,
+                                  f2, h2, n3, f3, h3)
+        places[i] = place if good else np.int64(PASSED)
+        ats[i] = at
+
+
 def placed(place, index, i, step, n, bad):
     """For kernels: a place moved by ``step`` times an index of [-n, n), negative ones counted from the end; not for n < 0."""
     if n < 0 or place == PASSED:
@@ -128,12 +140,21 @@ def run(kernel, shape, base, base_steps, index, index_steps, other, other_steps,
     base_steps and step: of the indexed array, without and along its indexed dimension, which has n entries.
     """
     bad, device = _cuda_errors.note(name, base.device), base.device
-    moves = kernel is read or kernel is write
+    moves, in_order = kernel is read or kernel is write, _IN_ORDER.get(kernel) if _cuda_ordered.fixed else None
     for starts, kind, ratio, numbers, count in _loops(moves, base.dtype, shape, base_steps, index_steps, other_steps, step,
                                                       base.ptr & 15, other.ptr & 15):
-        kernel.launch(blocks(count, THREADS), THREADS, Pointer(base.ptr + starts[0], kind, device),
-                      Pointer(index.ptr + starts[1], index.dtype, device), Pointer(other.ptr + starts[2], kind, device),
-                      step // ratio, low, n, bad, *numbers, count)
+        base_part, index_part, other_part = (Pointer(a.ptr + start, k, device) for a, start, k in
+                                             zip((base, index, other), starts, (kind, index.dtype, kind)))
+        if in_order is None:
+            kernel.launch(blocks(count, THREADS), THREADS, base_part, index_part, other_part, step // ratio, low, n, bad,
+                          *numbers, count)
+        else:
+            places, ats = empty(count, np.int64, device), empty(count, np.int64, device)
+            locate.launch(blocks(count, THREADS), THREADS, places, ats, index_part, step // ratio, low, n, bad, *numbers, count)
+            _cuda_ordered.run(in_order, base_part, places, ats, other_part)
+
+
+_IN_ORDER = {write: _cuda_ordered.write, add: _cuda_ordered.add, multiply: _cuda_ordered.multiply}
 
 
 @lru_cache(4096)

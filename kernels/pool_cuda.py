@@ -7,19 +7,20 @@ in any shape: planes are all that is not of the three axes.
 
 Gradients are gathered: a thread looks through the windows that hold its elements, so that nothing is added atomically and each
 sum has an order. Only ``scatter``, for indices that any windows may have left, adds atomically, in an order that changes from run
-to run, as in torch.
+to run, as in torch, unless a program asks for one (``_cuda_ordered``).
 """
 import math
 from functools import lru_cache
 
 import numpy as np
 
-from . import _cuda_errors, _driver
+from . import _cuda_errors, _cuda_ordered, _driver
 from ._cuda import FLOATING, INTEGRAL, NUMBERS, A, atomic_add, blocks, cuda, device_kernel, load, load_vector, store, store_vector
 from ._cuda_errors import report
 from ._cuda_gemm import divided
 from ._cuda_places import MOST, division, indices, quotient
 from ._device import copyto, empty
+from .indexing_cuda import put
 
 THREADS = 256
 _PLACE = " I" * 10      # how many elements, and the divisions of ``indices``
@@ -395,9 +396,12 @@ def _by_index(kernel, a, where, b, planes, volume, *rest):
 
 
 def scatter_planes(gy, where, gx, planes):
-    """``pool.scatter_planes``; the order of additions is open."""
+    """``pool.scatter_planes``; the order of additions is open, unless one is asked for."""
     gx.fill(0)
-    _by_index(scatter, gy, where, gx, planes, gx.size // planes)
+    if _cuda_ordered.fixed:
+        put("add", gx.reshape(planes, -1), 1, where.reshape(planes, -1), gy.reshape(planes, -1), "max_pool_backward")
+    else:
+        _by_index(scatter, gy, where, gx, planes, gx.size // planes)
 
 
 def gather_planes(x, where, y, planes):

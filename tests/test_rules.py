@@ -14,7 +14,7 @@ PRODUCT = KERNELS + LIBRARY
 # from the ground up; a module may import, when it is imported itself, from its own level and from those below
 LEVELS = [
     ("kernels",),
-    ("_attention_ways", "_on_host", "devices", "dtypes", "shape", "storage", "tensor", "return_types", "_tensor_str", "_threads", "_legacy", "version",
+    ("_attention_ways", "_deterministic", "_on_host", "devices", "dtypes", "shape", "storage", "tensor", "return_types", "_tensor_str", "_threads", "_legacy", "version",
      "autograd.grad_mode", "autograd.node"),
     ("op", "ops", "autograd", "random", "linalg", "special", "fft"),
     ("nn", "optim"),

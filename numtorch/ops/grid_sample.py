@@ -163,6 +163,10 @@ def _on_device_backward(node, g):
     if grad_mode.enabled:
         raise OnHost("the second derivative of grid_sample")
     gy, a, places = (np.ascontiguousarray(t._a, like=t._a) for t in (g, input, grid))
+    if node.needs[0]:
+        from .._deterministic import alert
+
+        alert(f"grid_sampler_{a.ndim - 2}d_backward_cuda")
     gx = np.zeros(a.shape, np.promote_types(a.dtype, np.float32), like=a) if node.needs[0] else None
     ggrid = np.empty(places.shape, places.dtype, like=places)
     if gy.size:
