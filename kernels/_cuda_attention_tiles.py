@@ -4,7 +4,8 @@ for half types from compute capability 8.0 on, by tensor cores.
 A tile has a row for each query or key. A thread computes a few rows and columns of a product of two tiles, and keeps them in
 registers; its columns of a sum of rows are those of the vectors. Both kinds have the same parts, a namespace:
 
-    capability: the compute capability that they need; threads: of a block.
+    capability: the compute capability that they need; threads: of a block; resident: blocks of a multiprocessor, as far as
+        registers go (0: the compiler decides).
     height, width: rows of the tiles whose products are computed, and of the other ones.
     rows, columns, own: of a product those of a thread, and its columns of a sum of rows.
     lanes: log2 of how many neighbouring lanes share a row.
@@ -29,12 +30,12 @@ from ._cuda import WARP, A, T, cuda, load, load_vector, mma, store, store_vector
 
 
 def plain(head, shape):
-    """The parts for vectors of up to ``head`` elements; ``shape``: X and Y of a block, rows and columns of a thread.
+    """The parts for vectors of up to ``head`` elements; ``shape``: X and Y of a block, rows and columns of a thread, ``resident``.
 
     Thread (x, y) has the rows y, y + Y ... and the columns x, x + X ...: neighbours read neighbouring rows of a tile, which are 4
     words apart modulo 32 by the padding of rows, without conflicts of banks. The threads of a row are of one warp.
     """
-    across, down, rows, columns = shape
+    across, down, rows, columns, resident = shape
     step, narrow, own, width = head + 4, across * columns + 4, head // across, across * columns
     threads, quarters, groups = across * down, head // 4, head // across // 4
 
@@ -120,7 +121,7 @@ def plain(head, shape):
                         store(p, to + e, shared[place + r * step + d + e])
 
     return SimpleNamespace(
-        capability=(7, 5), threads=threads, height=down * rows, width=width, rows=rows, columns=columns, own=own,
+        capability=(7, 5), resident=resident, threads=threads, height=down * rows, width=width, rows=rows, columns=columns, own=own,
         lanes=across.bit_length() - 1, step=step, narrow=narrow, row=row, column=column, stages=1, fetch=fetch, depart=wait,
         arrive=wait, dot=dot, keep=keep, kept=kept, put=put, add=add, leave=leave)
 
@@ -212,6 +213,6 @@ def tensor_cores(head, width, dtype):
                 store_vector(p, at + r * row_step + d, load_vector(shared, (place + r * step) * 2 + d, 8))
 
     return SimpleNamespace(
-        capability=(8, 0), threads=threads, height=height, width=width, rows=2, columns=columns, own=own, lanes=2, step=step,
+        capability=(8, 0), resident=0, threads=threads, height=height, width=width, rows=2, columns=columns, own=own, lanes=2, step=step,
         narrow=narrow, row=row, column=column, stages=2, fetch=fetch, depart=depart, arrive=arrive, dot=dot, keep=keep, kept=kept,
         put=put, add=add, leave=leave)

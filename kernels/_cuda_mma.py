@@ -100,6 +100,22 @@ def _same(words):
     return words
 
 
+def written_out(body, count):
+    """A function that calls body(i, x, y, sums) for i = 0 ... count - 1 without a loop, so that registers hold the arrays.
+
+    libNVVM does not unroll a loop with so large a body for capability 10.0 and later."""
+    if count == 0:
+        def nothing(x, y, sums):
+            pass
+        return nothing
+    before, last = written_out(body, count - 1), count - 1
+
+    def calls(x, y, sums):
+        before(x, y, sums)
+        body(last, x, y, sums)
+    return calls
+
+
 _INSTRUCTIONS = {"float16": mma.float16, "bfloat16": mma.bfloat16, "float32": mma.tf32}
 
 
@@ -121,6 +137,16 @@ def mma_kernel(dtype, size, along_a, along_b):
     number_of_sums, left_count, right_count = down * across * 4, down * 4, across * 2       # numbers and words of a lane
     pitch, number_of_rows = size + 8, quarter * size // (THREADS * 4)     # 8: lanes that store pairs meet no bank twice
 
+    def across_row(i, x, y, sums):
+        """One instruction's rows of the left operand times all columns of the right one."""
+        for j in range(across):
+            at = (i * across + j) * 4
+            found = instruction(sums[at], sums[at + 1], sums[at + 2], sums[at + 3], x[i * 4], x[i * 4 + 1], x[i * 4 + 2],
+                                x[i * 4 + 3], y[j * 2], y[j * 2 + 1])
+            for l in range(4):
+                sums[at + l] = found[l]
+    multiply = written_out(across_row, down)
+
     def step(shared, place, row, column, number, lane, sums):
         """The products of 32 bytes of inner indices."""
         x, y = cuda.local.array(left_count, np.int32), cuda.local.array(right_count, np.int32)
@@ -132,13 +158,7 @@ def mma_kernel(dtype, size, along_a, along_b):
             words = prepared(right_fragments(shared, place + left_words, column + j * 16, number, lane))
             for l in range(4):
                 y[j * 4 + l] = words[l]
-        for i in range(down):
-            for j in range(across):
-                at = (i * across + j) * 4
-                found = instruction(sums[at], sums[at + 1], sums[at + 2], sums[at + 3], x[i * 4], x[i * 4 + 1], x[i * 4 + 2],
-                                    x[i * 4 + 3], y[j * 2], y[j * 2 + 1])
-                for l in range(4):
-                    sums[at + l] = found[l]
+        multiply(x, y, sums)
 
     def keep(tile, row, column, sums):
         """The sums of a warp into shared memory, of which a lane has pairs side by side."""

@@ -61,13 +61,13 @@ def kept_numbers(n, itemsize, width, arrays, device):
     return min(n, room // width * width)
 
 
-def by_width(make, signature, *constants, threads=MOST_THREADS):
+def by_width(make, signature, *constants, threads=MOST_THREADS, resident=0):
     """{width: kernel} of ``make(width, *constants)``, whose name says the width."""
     found = {}
     for width, types in WIDTHS.items():
         fn = make(width, *constants)
         fn.__name__ = fn.__qualname__ = f"{fn.__name__}_{width}"
-        found[width] = device_kernel(signature, T=types, threads=threads)(fn)
+        found[width] = device_kernel(signature, T=types, threads=threads, resident=resident)(fn)
     return found
 
 

@@ -22,9 +22,11 @@ TYPES, HALVES = ("float32", "float16", "bfloat16"), ("float16", "bfloat16")
 NONE, VISIBLE, ADDED = range(3)             # kinds of masks
 LOG2_E = math.log2(math.e)
 HEADS = (16, 32, 64, 128)                   # the longest vectors of each set of kernels
-# X and Y of a block, rows and columns of a thread; forward, of queries, of keys and values
-SHAPES = {16: ((4, 16, 2, 8), (4, 16, 2, 4), (4, 16, 2, 4)), 32: ((8, 16, 4, 8), (8, 16, 4, 4), (8, 16, 4, 4)),
-          64: ((8, 16, 4, 8), (8, 16, 4, 4), (8, 16, 4, 4)), 128: ((16, 16, 4, 2), (16, 8, 4, 2), (16, 8, 4, 2))}
+# X and Y of a block, rows and columns of a thread, blocks that a multiprocessor is to have room for: the most without spills,
+# from 7.5 to 12.0; forward, of queries, of keys and values
+SHAPES = {16: ((4, 16, 2, 8, 6), (4, 16, 2, 4, 6), (4, 16, 2, 4, 6)), 32: ((8, 16, 4, 8, 3), (8, 16, 4, 4, 3), (8, 16, 4, 4, 3)),
+          64: ((8, 16, 4, 8, 3), (8, 16, 4, 4, 3), (8, 16, 4, 4, 2)),
+          128: ((16, 16, 4, 2, 2), (16, 8, 4, 2, 3), (16, 8, 4, 2, 3))}
 # of tiles for tensor cores: as much as goes into registers
 WIDTHS = {16: (64, 64, 64), 32: (64, 32, 32), 64: (64, 64, 32), 128: (64, 32, 16)}
 DELTA_THREADS = 128
@@ -156,10 +158,10 @@ def _forward(name, parts, types):
 
 
 def _made(fn, name, signature, parts, types, words):
-    """A kernel with the bytes of shared memory and the compute capability that it needs, and the rows of its tile."""
+    """A kernel with what its parts need of the device, the bytes of shared memory, and the rows of its tile."""
     fn.__name__ = fn.__qualname__ = name
     kernel = device_kernel(signature, T=types, threads=parts.threads)(fn)
-    kernel.shared, kernel.height, kernel.capability = 4 * words, parts.height, parts.capability
+    kernel.shared, kernel.height, kernel.capability, kernel.resident = 4 * words, parts.height, parts.capability, parts.resident
     return kernel
 
 

@@ -11,8 +11,10 @@ import numpy as np
 from ._cuda import FLOATING, FULL, REAL, WARP, A, cuda, device_kernel, load, load_vector, store, store_vector
 from ._cuda_blocks import warp_sum
 from ._cuda_rows import TUPLES, by_width, divided, power_of_two, width_of
+from ._device import several
 
 WEIGHT, BIAS = MEAN, VARIANCE = 1, 2       # which of two arrays there is
+FLOAT32 = np.dtype(np.float32)
 THREADS = 256           # of a block
 COLUMNS, SHARED_BY = 32, 8
 RUN = 32                # shorter runs are taken by columns
@@ -79,7 +81,7 @@ def _moments(width):
     return channel_moments
 
 
-MOMENTS = by_width(_moments, "T* A* A* A* q q q q q", threads=THREADS)
+MOMENTS = by_width(_moments, "T* A* A* A* q q q q q", threads=THREADS, resident=4)
 
 
 @device_kernel("T* A* A* A* q q", T=FLOATING, threads=THREADS)
@@ -288,11 +290,11 @@ def _parts(columns, rows):
 
 
 def _computed(x):
-    return np.dtype(np.float32) if x.itemsize == 2 else x.dtype
+    return FLOAT32 if x.dtype.itemsize == 2 else x.dtype
 
 
 def _new(shape, x, count):
-    return [np.empty(shape, _computed(x), like=x) for _ in range(count)]
+    return several(count, shape, _computed(x), x.device)
 
 
 def statistics(x, weight, bias, running_mean, running_var, momentum, eps):

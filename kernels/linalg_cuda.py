@@ -16,7 +16,7 @@ ZERO, ONE, TWO, GREATEST, OTHER = range(5)      # kinds of norms
 
 # ---- triangular systems ------------------------------------------------------------------------------------------------
 
-@device_kernel("T* T* T* q q q q", T=(*REAL, *COMPLEX), threads=THREADS)
+@device_kernel("T* T* T* q q q q", T=(*REAL, *COMPLEX), threads=THREADS, resident=2)
 def substitute(a, b, out, n, columns, upper, unit):
     """out[s] = a[s]^-1 b[s] for triangular a (n, n): a block for 32 columns of one system, 32 unknowns at a time.
 

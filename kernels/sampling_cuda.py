@@ -14,7 +14,7 @@ from . import _driver
 from ._cuda import FLOATING, A, atomic_add, blocks, cuda, device_kernel, load, store
 from ._cuda_places import MOST, division, quotient
 
-THREADS, RESIDENT = 128, 4                  # of a block; blocks of a multiprocessor, so that a thread has up to 128 registers
+THREADS, RESIDENT = 128, 3                  # of a block; blocks of a multiprocessor, so that a thread has up to 168 registers
 ZEROS, BORDER, REFLECTION = range(3)        # what is outside of the image
 MODES = {"zeros": ZEROS, "border": BORDER, "reflection": REFLECTION}
 CUBIC = -0.75                               # the constant of Keys' kernel
@@ -177,11 +177,8 @@ def kernels(name, find, taps, dims):
     sample_grad.__name__ = sample_grad.__qualname__ = f"sample_{name}_grad"
     sample_grad.__doc__ = f"gx += gy * the weights, atomically; ggrid = gy * x * the slopes: {find.__name__}, {dims} dimensions."
     numbers = " I I I" + " q" * 7
-    found = (device_kernel("T* T* T*" + numbers, T=FLOATING, threads=THREADS)(sample),
-             device_kernel("T* T* T* A* T*" + numbers + " q", T=FLOATING, threads=THREADS)(sample_grad))
-    for kernel in found:
-        kernel.resident = RESIDENT
-    return found
+    return (device_kernel("T* T* T*" + numbers, T=FLOATING, threads=THREADS, resident=RESIDENT)(sample),
+            device_kernel("T* T* T* A* T*" + numbers + " q", T=FLOATING, threads=THREADS, resident=RESIDENT)(sample_grad))
 
 
 KERNELS = {("nearest", 2): kernels("nearest_2", nearest, 1, 2), ("bilinear", 2): kernels("linear_2", linear, 2, 2),
