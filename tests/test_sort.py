@@ -235,3 +235,10 @@ def test_histc_edges():
         nt.tensor([1.0, INF]).histc(3)
     with pytest.raises(NotImplementedError, match="not implemented for 'Long'"):
         nt.tensor([1, 2]).histc(3)
+
+
+def test_the_median_of_no_elements():
+    """nan, or what torch makes of it in dtypes that have none: True, and the least number."""
+    for dtype, want in ((nt.float32, "nan"), (nt.bool, "True"), (nt.int16, str(-2 ** 15)), (nt.uint8, "0")):
+        found = nt.empty(0, dtype=dtype).median()
+        assert found.dtype is dtype and str(found.item()) == want

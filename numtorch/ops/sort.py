@@ -266,7 +266,9 @@ def _median_of_all(name, input, ignore_nan):
     """The median of all elements; nan for none."""
     flat = input.reshape(-1)
     if not flat._a.size:
-        if input._a.dtype.kind in "biu":
+        if input._a.dtype.kind == "b":
+            return wrap(np.array(True, like=input._a))
+        if input._a.dtype.kind in "iu":
             return wrap(np.array(np.iinfo(input._a.dtype).min, input._a.dtype, like=input._a))
         return wrap(np.array(np.nan, input._a.dtype, like=input._a))
     found, index = _median_of(name, tuple, flat.detach(), 0, False, ignore_nan)

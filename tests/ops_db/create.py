@@ -21,6 +21,11 @@ def linspace(a, b, n, dtype=None):
     return np.linspace(a, b, n)
 
 
+def window(n, periodic, formula):
+    """A window's formula at n places of [0, 1); 1 itself is one of them if it is not periodic."""
+    return np.ones(n) if n < 2 else formula(np.arange(n) / (n - (not periodic)))
+
+
 NO_GRAD = dict(grad=False)
 UNSET = {"values": "the elements are not set", "torch": "the elements are not set", "layouts": "the elements are not set",
          "forms": "the elements are not set"}
@@ -45,6 +50,18 @@ ROWS = [
     Row("logspace", [S(0, 2, 5), S(0, 3, 4, base=2.0)], lambda a, b, n, base=10.0: np.logspace(a, b, n, base=base),
         tol={"float32": 1e-5, "float64": 1e-5}, **NO_GRAD),
     Row("eye", [S(3), S(2, 4), S(3, dtype=D("int64"))], made(np.eye), errors=[(S(-1), RuntimeError, "n must be greater or equal to 0, got -1")], **NO_GRAD),
+    *[Row(f"{name}_window", [S(0), S(1), S(2), S(7), S(8, False), S(9, True, *more), S(5, dtype=D("float64"))],
+          made(formula), tol={"float32": 2e-6, "float64": 2e-6},
+          errors=[(S(-1), RuntimeError, "requires non-negative window_length, got window_length=-1"),
+                  (S(3, dtype=D("int64")), RuntimeError, f"{name}_window expects floating point dtypes")], **NO_GRAD)
+      for name, formula, more in (
+          ("hann", lambda n, periodic=True: window(n, periodic, lambda x: 0.5 - 0.5 * np.cos(2 * np.pi * x)), ()),
+          ("hamming", lambda n, periodic=True, a=0.54, b=0.46: window(n, periodic, lambda x: a - b * np.cos(2 * np.pi * x)), (0.6, 0.3)),
+          ("blackman", lambda n, periodic=True: window(
+              n, periodic, lambda x: 0.42 - 0.5 * np.cos(2 * np.pi * x) + 0.08 * np.cos(4 * np.pi * x)), ()),
+          ("bartlett", lambda n, periodic=True: window(n, periodic, lambda x: 1 - abs(2 * x - 1)), ()),
+          ("kaiser", lambda n, periodic=True, beta=12.0: window(
+              n, periodic, lambda x: np.i0(beta * np.sqrt(np.maximum(1 - (2 * x - 1) ** 2, 0))) / np.i0(beta)), (5.0,)))],
     Row("complex", [S(T(2, 3), T(2, 3))], lambda a, b: a + 1j * b), Row("polar", [S(T(2, 3, low=0.5, high=2), T(2, 3))],
                                                                        lambda r, a: r * np.exp(1j * a), tol={"complex64": 1e-5}),
     Row("tensor", [S([1, 2]), S([[1.0, 2.0], [3.0, 4.0]]), S(True), S(3.5), S([]), S([[], []])], lambda d: np.asarray(d, float),
