@@ -1,4 +1,4 @@
-"""Discrete Fourier transforms: pocketfft does them, through numpy.fft, in the input's precision; on CUDA in the host's memory.
+"""Discrete Fourier transforms: pocketfft does them, through numpy.fft, in the input's precision; on CUDA cuFFT, if installed.
 
 Three transforms are recorded: complex to complex, real to complex, complex to real; the public ones are made of them as in torch.
 Each is linear, so its gradient is its adjoint, with the same scale: again a transform, recorded like any other.
@@ -6,9 +6,8 @@ Each is linear, so its gradient is its adjoint, with the same scale: again a tra
 import numpy as np
 
 from .. import dtypes
+from .. import kernels as K
 from .. import shape as shapes
-from ..kernels._device import DeviceArray
-from ..kernels._driver import OnHost
 from ..op import grad_name, op, put_out, record, type_name
 from ..tensor import wrap
 from .convert import to_dtype
@@ -19,25 +18,12 @@ from .view_parts import basic_view
 
 # ---- the three transforms ------------------------------------------------------------------------------------------------
 #
-# ``scale`` is what a transform of n points in all is multiplied by: "none" (1), "root" (1 / sqrt(n)) or "n" (1 / n). NumPy names
-# it by direction: its forward transforms call "none" backward, and its inverse ones call it forward.
-
-_SCALES = {("none", True): "backward", ("root", True): "ortho", ("n", True): "forward",
-           ("none", False): "forward", ("root", False): "ortho", ("n", False): "backward"}
-
-
-def on_host(a):
-    """``a``, an array in the host's memory; OnHost for one on a CUDA device."""
-    if type(a) is DeviceArray:
-        raise OnHost("a Fourier transform")
-    return a
+# ``scale`` is what a transform of n points in all is multiplied by: "none" (1), "root" (1 / sqrt(n)) or "n" (1 / n).
 
 
 def fft_c2c(x, dims, scale, forward):
     """Complex to complex along ``dims``, with exp(-2 pi i k n / N) forward and its conjugate inverse."""
-    a = on_host(x._a)
-    y = (np.fft.fftn if forward else np.fft.ifftn)(a, axes=dims, norm=_SCALES[scale, forward]) if dims else a.copy()
-    return record(y, fft_c2c_backward, (x,), dims=dims, scale=scale, forward=forward)
+    return record(K.fft.c2c(x._a, dims, scale, forward), fft_c2c_backward, (x,), dims=dims, scale=scale, forward=forward)
 
 
 @grad_name("FftC2CBackward0")
@@ -49,24 +35,21 @@ def fft_c2c_backward(node, g):
 
 def fft_r2c(x, dims, scale, onesided=True):
     """Real to complex along ``dims``, forward; ``onesided``: of the last of them only the n // 2 + 1 not negative frequencies."""
-    a = on_host(x._a)
-    y = (np.fft.rfftn if onesided else np.fft.fftn)(a, axes=dims, norm=_SCALES[scale, True])
-    return record(y, fft_r2c_backward, (x,), dims=dims, scale=scale, size=a.shape[dims[-1]])
+    y = K.fft.r2c(x._a, dims, scale, onesided)
+    return record(y, fft_r2c_backward, (x,), dims=dims, scale=scale, size=x._a.shape[dims[-1]])
 
 
 @grad_name("FftR2CBackward0")
 def fft_r2c_backward(node, g):
     """Gradient of fft_r2c: zeros for the frequencies that are not there, the inverse transform, its real part."""
     dims, size = node.ctx["dims"], node.ctx["size"]
-    on_host(g._a)
+    K.fft.ready(g._a)
     return fft_c2c(_resized(g, dims[-1:], (size,)), dims, node.ctx["scale"], False).real
 
 
 def fft_c2r(x, dims, scale, size):
     """The inverse of a one-sided fft_r2c that had ``size`` points along the last of ``dims``."""
-    a = on_host(x._a)
-    sizes = (*(a.shape[d] for d in dims[:-1]), size)
-    return record(np.fft.irfftn(a, sizes, dims, _SCALES[scale, False]), fft_c2r_backward, (x,), dims=dims, scale=scale)
+    return record(K.fft.c2r(x._a, dims, scale, size), fft_c2r_backward, (x,), dims=dims, scale=scale)
 
 
 @grad_name("FftC2RBackward0")
@@ -77,7 +60,7 @@ def fft_c2r_backward(node, g):
     last, n = dims[-1], y._a.shape[dims[-1]]
     times = np.ones([n if d == last else 1 for d in range(y._a.ndim)], g._a.dtype)
     times.reshape(-1)[1:1 + g._a.shape[last] - n] = 2
-    return y * wrap(times)
+    return y * wrap(np.asarray(times, like=g._a))
 
 
 # ---- arguments -----------------------------------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
-"""Systems of equations: det, inv, solve, cholesky, pinv, lstsq, triangular systems. LAPACK does them, through numpy.linalg.
+"""Inverses, determinants, pseudo-inverses. LAPACK does them, through numpy.linalg; on CUDA cuSOLVER, if it is installed.
 
 Backward functions follow Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
 differentiation" (2008), and torch's FunctionsManual; written with ops, so that they can be differentiated again.
 """
 import numpy as np
 
+from .. import kernels as K
+from ..kernels._device import to_host
 from ..op import OUT, op, record, type_name
 from ..return_types import return_type
-from ..tensor import wrap
+from ..tensor import Tensor, wrap
+from ._pointwise import same_device
 
 _LINALG_DTYPES = {np.dtype(d) for d in ("f4", "f8", "c8", "c16")}
 
@@ -36,49 +39,37 @@ def check_matrix(name, A, what="A", square=False):
     return a
 
 
-def check_same_dtype(name, A, B):
-    """Raises torch's error unless both have one dtype."""
+def check_alike(name, A, B):
+    """Raises torch's error unless both are on one device and have one dtype."""
+    same_device(name, (A, B))
     if A._a.dtype != B._a.dtype:
         raise RuntimeError(f"{name}: Expected A and B to have the same dtype, but found A of type {type_name(A.dtype)} and B "
                            f"of type {type_name(B.dtype)} instead")
-
-
-def _first_zero_pivot(a):
-    """The place (from 1) of the first zero pivot of a singular matrix's LU factors."""
-    lu = np.array(a)
-    for k in range(len(lu)):
-        p = k + int(np.argmax(np.abs(lu[k:, k])))
-        if lu[p, k] == 0:
-            return k + 1
-        lu[[k, p]] = lu[[p, k]]
-        lu[k + 1:, k + 1:] -= np.outer(lu[k + 1:, k] / lu[k, k], lu[k, k + 1:])
-    return len(lu)
 
 
 def in_batch(a, index):
     return f"(Batch element {index}): " if a.ndim > 2 else ""
 
 
-def each(a):
-    """The matrices of a batch, in order."""
-    return enumerate(a.reshape(-1, *a.shape[-2:]))
+def first_failure(info):
+    """(which matrix, its info) of the first that is not 0, or None; waits for the device."""
+    found = (info if isinstance(info, np.ndarray) else to_host(info)).reshape(-1)
+    if not found.any():
+        return None
+    at = int(np.flatnonzero(found)[0])
+    return at, int(found[at])
+
+
+def iterated(name, values, function, *args):
+    """``function(*args)``, an iteration; LinAlgError in torch's words where it does not converge."""
+    try:
+        return function(*args)
+    except np.linalg.LinAlgError as error:
+        raise LinAlgError(f"{name}: The algorithm failed to converge because the input matrix is ill-conditioned or has too many "
+                          f"repeated {values} ({error}).") from None
 
 
 # ---- inverses and determinants -----------------------------------------------------------------------------------------------
-
-def inverse_or_info(a):
-    """(inverse, info): info is 0, or the place of a zero pivot, whose matrix is left nan."""
-    try:
-        return np.linalg.inv(a), np.zeros(a.shape[:-2], np.int32)
-    except np.linalg.LinAlgError:
-        out, info = np.full(a.shape, np.nan, a.dtype), np.zeros(a.shape[:-2], np.int32)
-    for i, (one, matrix) in enumerate(zip(out.reshape(-1, *a.shape[-2:]), a.reshape(-1, *a.shape[-2:]))):
-        try:
-            one[...] = np.linalg.inv(matrix)
-        except np.linalg.LinAlgError:
-            info.reshape(-1)[i] = _first_zero_pivot(matrix)
-    return out, info
-
 
 @op(namespace="linalg", out=True)
 def inv(A):
@@ -96,11 +87,11 @@ def inv(A):
             [0.0000, 0.2500]])
     """
     a = check_matrix("linalg.inv", A, square=True)
-    out, info = inverse_or_info(a)
-    if info.any():
-        at = int(np.flatnonzero(info.reshape(-1))[0])
-        raise LinAlgError(f"linalg.inv: {in_batch(a, at)}The diagonal element {info.reshape(-1)[at]} is zero, the inversion "
-                          "could not be completed because the input matrix is singular.")
+    out, info = K.solver.inverse(a)
+    failed = first_failure(info)
+    if failed:
+        raise LinAlgError(f"linalg.inv: {in_batch(a, failed[0])}The diagonal element {failed[1]} is zero, the inversion could "
+                          "not be completed because the input matrix is singular.")
     return record(out, linalg_inv_ex_backward, (A,), (OUT,))
 
 
@@ -115,7 +106,7 @@ def inv_ex(A, *, check_errors=False):
     """``inv`` that does not raise: (inverse, info), info not 0 where a matrix is singular."""
     if check_errors:
         return _inv_ex((inv(A), wrap(np.zeros(A._a.shape[:-2], np.int32, like=A._a))))
-    out, info = inverse_or_info(check_matrix("linalg.inv", A, square=True))
+    out, info = K.solver.inverse(check_matrix("linalg.inv", A, square=True))
     return _inv_ex((record(out, linalg_inv_ex_backward, (A,), (OUT,)), wrap(info)))
 
 
@@ -143,7 +134,7 @@ def det(A):
     tensor(-2.)
     """
     a = check_matrix("linalg.det", A, square=True)
-    return record(np.asarray(np.linalg.det(a)), linalg_det_backward, (A,), (A, OUT))
+    return record(K.solver.det(a), linalg_det_backward, (A,), (A, OUT))
 
 
 def linalg_det_backward(node, g):
@@ -197,8 +188,7 @@ _torch_slogdet = return_type("slogdet", "sign logabsdet")
 
 def _slogdet(A):
     a = check_matrix("linalg.slogdet", A, square=True)
-    sign, log = (np.asarray(v) for v in np.linalg.slogdet(a))
-    return record((sign.astype(a.dtype), log.astype(a.real.dtype)), linalg_slogdet_backward, (A,), (A, (OUT, 0)))
+    return record(K.solver.slogdet(a), linalg_slogdet_backward, (A,), (A, (OUT, 0)))
 
 
 def linalg_slogdet_backward(node, g_sign, g_log):
@@ -230,15 +220,21 @@ def logdet(input):
 
 # ---- pseudo-inverse ----------------------------------------------------------------------------------------------------------
 
-def _tolerances(a, atol, rtol):
+def tolerances(a, atol, rtol):
     """torch's default: rtol = max(m, n) eps unless a tolerance is given."""
     if rtol is None:
-        rtol = max(a.shape[-2:]) * np.finfo(a.dtype).eps if atol is None or not np.any(_number(atol)) else 0.0
-    return _number(0.0 if atol is None else atol), _number(rtol)
+        rtol = max(a.shape[-2:]) * np.finfo(a.dtype).eps if atol is None or not _any(atol) else 0.0
+    return 0.0 if atol is None else atol, rtol
 
 
-def _number(value):
-    return value._a if hasattr(value, "_a") else value
+def _any(tolerance):
+    return (tolerance != 0).any().item() if isinstance(tolerance, Tensor) else tolerance != 0
+
+
+def cut_off(top, atol, rtol):
+    """max(atol, rtol top), for numbers or Tensors (...) as tolerances, and the greatest singular values (..., 1)."""
+    cut = top * (rtol.unsqueeze(-1) if isinstance(rtol, Tensor) else rtol)
+    return cut.maximum(atol.unsqueeze(-1)) if isinstance(atol, Tensor) else cut.clamp(min=atol)
 
 
 @op(namespace="linalg", out=True)
@@ -262,19 +258,15 @@ def pinv(A, *, atol=None, rtol=None, hermitian=False):
     if not a.size:
         return record(np.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype, like=a), linalg_pinv_backward, (A,), (OUT, A))
     if hermitian:
-        values, u = np.linalg.eigh(a)
-        s, v = np.abs(values), u * np.sign(values)[..., None, :]
-        order_max = s.max(-1, keepdims=True)
-        vh = np.conj(np.swapaxes(v, -1, -2))
+        values, U = (wrap(x) for x in iterated("linalg.pinv", "eigenvalues", K.solver.eigh, a, "L"))
+        S, V = values.abs(), U * values.sgn().unsqueeze(-2).to(U.dtype)
+        top = S.amax(-1, True)
     else:
-        u, s, vh = np.linalg.svd(a, full_matrices=False)
-        order_max = s[..., :1]
-    atol, rtol = _tolerances(a, atol, rtol)
-    cut = np.maximum(np.asarray(atol)[..., None] if np.ndim(atol) else atol,
-                     (np.asarray(rtol)[..., None] if np.ndim(rtol) else rtol) * order_max)
-    inverse_s = np.where(s > cut, 1 / np.where(s > cut, s, 1), 0).astype(s.dtype)
-    out = (np.conj(np.swapaxes(vh, -1, -2)) * inverse_s[..., None, :]) @ np.conj(np.swapaxes(u, -1, -2))
-    return record(np.ascontiguousarray(out), linalg_pinv_backward, (A,), (OUT, A))
+        U, S, Vh = (wrap(x) for x in iterated("linalg.pinv", "singular values", K.solver.svd, a, False))
+        V, top = Vh.mH, S[..., :1]
+    kept = S > cut_off(top, *tolerances(a, atol, rtol))
+    out = (V * (1 / S).masked_fill(kept.logical_not(), 0).unsqueeze(-2).to(V.dtype)) @ U.mH
+    return record(np.ascontiguousarray(out._a, like=a), linalg_pinv_backward, (A,), (OUT, A))
 
 
 def linalg_pinv_backward(node, g):

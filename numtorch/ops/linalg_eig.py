@@ -1,23 +1,23 @@
-"""Decompositions: svd, qr, eigh, eig, and what follows from them. LAPACK does them, through numpy.linalg.
+"""Decompositions: svd, qr, eigh, eig, and what follows from them.
+
+LAPACK does them, through numpy.linalg; on CUDA cuSOLVER, if it is installed.
 
 Gradients as in torch's FunctionsManual: of singular and eigenvectors they are finite only where the values differ.
 """
 import numpy as np
 
-from ..kernels._device import DeviceArray
-from ..kernels._driver import OnHost
-from ..op import OUT, op, record, type_name
+from .. import dtypes
+from .. import kernels as K
+from ..op import OUT, needs_grad, op, record, type_name
 from ..return_types import return_type
 from ..tensor import wrap
-from .linalg import LinAlgError, check_matrix, inv
+from .linalg import LinAlgError, check_matrix, cut_off, inv, iterated, tolerances
 from .linalg_solve import solve, solve_triangular
 
 
-def _finite(name, a):
-    if type(a) is DeviceArray:
-        raise OnHost("a factorisation")
-    if a.size and not np.isfinite(a).all():
-        raise LinAlgError(f"{name}: The algorithm failed to converge because the input matrix contained non-finite values.")
+def _finite(A):
+    """Whether all elements are finite numbers."""
+    return not A._a.size or wrap(A._a).isfinite().all().item()
 
 
 def _differences(values):
@@ -42,7 +42,7 @@ def svd(A, full_matrices=True, *, driver=None):
     Args:
         A (Tensor): (..., m, n), float32, float64 or complex.
         full_matrices (bool): square U and Vh; else only the min(m, n) columns and rows that belong to S.
-        driver (str): must be None: the choice is cuSOLVER's.
+        driver (str): "gesvd", "gesvdj" or "gesvda" for a CUDA tensor, which are all done by gesvd; else it must be None.
 
     Returns:
         A named tuple (U, S, Vh).
@@ -54,17 +54,30 @@ def svd(A, full_matrices=True, *, driver=None):
     >>> torch.linalg.svd(torch.tensor([[0.0, 2.0], [1.0, 0.0]])).S
     tensor([2., 1.])
     """
-    if driver is not None:
-        raise RuntimeError("torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER "
-                           "backend.")
+    _check_driver(A, driver)
     return _svd_type(_svd(A, full_matrices))
 
 
-def _svd(A, full_matrices):
+def _check_driver(A, driver):
+    if driver is not None and not A.is_cuda:
+        raise RuntimeError("torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER "
+                           "backend.")
+    if driver not in (None, "gesvd", "gesvdj", "gesvda"):
+        raise RuntimeError(f"torch.linalg.svd: unknown svd driver {driver} in svd_cusolver computation. svd driver could be "
+                           "chosen from: gesvd, gesvdj, gesvda")
+
+
+def _to_be_decomposed(A):
     a = check_matrix("linalg.svd", A)
-    _finite("linalg.svd", a)
-    u, s, vh = np.linalg.svd(a, full_matrices=full_matrices)
-    return record((u, s, vh), linalg_svd_backward, (A,), ((OUT, 0), (OUT, 1), (OUT, 2)))
+    K.solver.ready(a)
+    if not _finite(A):
+        raise LinAlgError("linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values.")
+    return a
+
+
+def _svd(A, full_matrices):
+    found = iterated("linalg.svd", "singular values", K.solver.svd, _to_be_decomposed(A), bool(full_matrices))
+    return record(found, linalg_svd_backward, (A,), ((OUT, 0), (OUT, 1), (OUT, 2)))
 
 
 def linalg_svd_backward(node, gU, gS, gVh):
@@ -109,13 +122,16 @@ def svdvals(A, *, driver=None):
 
     Args:
         A (Tensor): (..., m, n), float32, float64 or complex.
-        driver (str): must be None.
+        driver (str): as of ``svd``.
 
     >>> import numtorch as torch
     >>> torch.linalg.svdvals(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
     tensor([2., 1.])
     """
-    return svd(A, full_matrices=False, driver=driver)[1]
+    _check_driver(A, driver)
+    if needs_grad(A):
+        return _svd(A, False)[1]
+    return wrap(iterated("linalg.svd", "singular values", K.solver.svdvals, _to_be_decomposed(A)))
 
 
 @op("svd", method=True)
@@ -155,13 +171,15 @@ def matrix_rank(A, tol=None, *, atol=None, rtol=None, hermitian=False):
         raise RuntimeError("torch.linalg.matrix_rank: The input tensor input must have at least 2 dimensions.")
     if a.dtype.kind not in "fc" or a.dtype.itemsize == 2:
         raise RuntimeError("This function doesn't handle types other than float and double")
-    atol = tol if atol is None else atol
-    atol, rtol = (t if t is None or not hasattr(t, "_a") else t._a[..., None] for t in (atol, rtol))
-    s = np.abs(np.linalg.eigvalsh(a)) if hermitian else np.linalg.svd(a, compute_uv=False)
-    if rtol is None:
-        rtol = max(a.shape[-2:]) * np.finfo(a.dtype).eps if atol is None else 0.0
-    top = s.max(-1, keepdims=True) if s.shape[-1] else np.zeros((*s.shape[:-1], 1), s.dtype)
-    return wrap(np.asarray((s > np.maximum(0.0 if atol is None else atol, rtol * top)).sum(-1), np.int64))
+    if atol is None and tol is not None:
+        atol, rtol = tol, 0.0 if rtol is None else rtol
+    if hermitian:
+        S = wrap(iterated("linalg.matrix_rank", "eigenvalues", K.solver.eigvalsh, a, "L")).abs()
+    else:
+        S = wrap(iterated("linalg.matrix_rank", "singular values", K.solver.svdvals, a))
+    if not S._a.shape[-1]:
+        return S.sum(-1).to(dtypes.int64)
+    return (S > cut_off(S.amax(-1, True), *tolerances(a, atol, rtol))).sum(-1)
 
 
 # ---- QR ----------------------------------------------------------------------------------------------------------------------
@@ -193,9 +211,10 @@ def _qr(A, mode):
         raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or "
                            f"'complete'")
     if mode == "r":
-        return record((np.empty(0, a.dtype), np.linalg.qr(a, "r")), linalg_qr_backward, (A,), ((OUT, 0), (OUT, 1)), mode=mode)
-    q, r = np.linalg.qr(a, mode)
-    return record((q, r), linalg_qr_backward, (A,), ((OUT, 0), (OUT, 1)), mode=mode)
+        found = np.empty(0, a.dtype, like=a), K.solver.qr(a, "r")
+    else:
+        found = K.solver.qr(a, mode)
+    return record(found, linalg_qr_backward, (A,), ((OUT, 0), (OUT, 1)), mode=mode)
 
 
 def linalg_qr_backward(node, gQ, gR):
@@ -261,13 +280,17 @@ def eigh(A, UPLO="L"):
     >>> torch.linalg.eigh(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
     tensor([1., 2.])
     """
+    found = iterated("linalg.eigh", "eigenvalues", K.solver.eigh, *_hermitian(A, UPLO))
+    return _eigh_type(record(found, linalg_eigh_backward, (A,), ((OUT, 0), (OUT, 1))))
+
+
+def _hermitian(A, UPLO):
+    """The array and the triangle of it that is read."""
     if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
         raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
     if A._a.ndim >= 2 and (A._a.dtype.kind in "biu" or A._a.dtype.itemsize == 2):
         raise NotImplementedError(f"\"linalg_eigh_cpu\" not implemented for '{type_name(A.dtype)}'")
-    a = check_matrix("linalg.eigh", A, square=True)
-    values, vectors = np.linalg.eigh(a, UPLO.upper())
-    return _eigh_type(record((values, vectors), linalg_eigh_backward, (A,), ((OUT, 0), (OUT, 1))))
+    return check_matrix("linalg.eigh", A, square=True), UPLO.upper()
 
 
 def linalg_eigh_backward(node, gL, gV):
@@ -287,7 +310,9 @@ def linalg_eigh_backward(node, gL, gV):
 @op(namespace="linalg", out=True)
 def eigvalsh(A, UPLO="L"):
     """The eigenvalues of Hermitian matrices, in ascending order; see ``eigh``."""
-    return eigh(A, UPLO)[0]
+    if needs_grad(A):
+        return eigh(A, UPLO)[0]
+    return wrap(iterated("linalg.eigh", "eigenvalues", K.solver.eigvalsh, *_hermitian(A, UPLO)))
 
 
 def _eig(A, name):
@@ -296,13 +321,10 @@ def _eig(A, name):
     if A._a.ndim >= 2 and A._a.dtype.itemsize == 2:
         raise NotImplementedError(f"\"linalg_eig_out_cpu\" not implemented for '{type_name(A.dtype)}'")
     a = check_matrix(name, A, square=True)
-    if type(a) is DeviceArray:
-        raise OnHost("a factorisation")
-    if a.size and not np.isfinite(a).all():
+    K.solver.ready(a)
+    if not _finite(A):
         raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
-    values, vectors = np.linalg.eig(a)
-    want = np.result_type(a.dtype, np.complex64)
-    return record((values.astype(want), vectors.astype(want)), linalg_eig_backward, (A,), ((OUT, 0), (OUT, 1)),
+    return record(iterated(name, "eigenvalues", K.solver.eig, a), linalg_eig_backward, (A,), ((OUT, 0), (OUT, 1)),
                   real=a.dtype.kind != "c")
 
 

@@ -1,12 +1,16 @@
-"""Systems of equations: solve, triangular systems, Cholesky, least squares. LAPACK does them, through numpy.linalg."""
+"""Systems of equations: solve, triangular systems, Cholesky, least squares.
+
+LAPACK does them, through numpy.linalg; on CUDA cuSOLVER, if it is installed, and triangular systems a kernel.
+"""
 import numpy as np
 
+from .. import dtypes
 from .. import kernels as K
 from .. import shape as shapes
 from ..op import OUT, op, record
 from ..return_types import return_type
 from ..tensor import wrap
-from .linalg import LinAlgError, check_matrix, check_same_dtype, each, in_batch, inverse_or_info, pinv, pinv_gradient
+from .linalg import LinAlgError, check_alike, check_matrix, cut_off, first_failure, in_batch, iterated, pinv, pinv_gradient
 
 # ---- systems -----------------------------------------------------------------------------------------------------------------
 
@@ -32,7 +36,7 @@ def solve(A, B, *, left=True):
     tensor([1.0000, 0.5000])
     """
     a = check_matrix("linalg.solve", A, square=True)
-    check_same_dtype("linalg.solve", A, B)
+    check_alike("linalg.solve", A, B)
     vector = _is_vector(a, B._a)
     if not left:
         if vector:
@@ -42,22 +46,19 @@ def solve(A, B, *, left=True):
     if b.shape[-2] != a.shape[-1]:
         raise RuntimeError(f"linalg.solve: Incompatible shapes of A and B for the equation AX = B ({a.shape[-2]}x{a.shape[-1]} "
                            f"and {b.shape[-2]}x{b.shape[-1]})")
-    batch = shapes.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    try:
-        x = np.linalg.solve(a, b)
-    except np.linalg.LinAlgError:
-        at = next(i for i, info in enumerate(inverse_or_info(a)[1].reshape(-1)) if info)
-        raise LinAlgError(f"torch.linalg.solve: {in_batch(a, at)}The solver failed because the input matrix is singular."
-                          ) from None
-    x = np.ascontiguousarray(x.reshape(*batch, *x.shape[-2:]))
+    shapes.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    x, info = K.solver.solve(a, b)
+    failed = first_failure(info)
+    if failed:
+        raise LinAlgError(f"torch.linalg.solve: {in_batch(a, failed[0])}The solver failed because the input matrix is singular.")
     return record(x[..., 0] if vector else x, linalg_solve_ex_backward, (A, B), (A, OUT), vector=vector)
 
 
 @op(namespace="linalg")
 def solve_ex(A, B, *, left=True, check_errors=False):
     """``solve`` that does not raise: (result, info), info not 0 where a matrix is singular; its result is then nan."""
-    info = inverse_or_info(check_matrix("linalg.solve", A, square=True))[1]
-    if check_errors or not info.any():
+    info = K.solver.inverse(check_matrix("linalg.solve", A, square=True))[1]
+    if check_errors or not first_failure(info):
         return _solve_ex((solve(A, B, left=left), wrap(info)))
     safe = A.masked_fill(wrap(info != 0)[..., None, None], float("nan"))
     return _solve_ex((solve(safe, B, left=left), wrap(info)))
@@ -99,7 +100,7 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
     name = "linalg.solve_triangular"
     a = check_matrix(name, A, square=True)
     b = check_matrix(name, B, what="B")
-    check_same_dtype(name, A, B)
+    check_alike(name, A, B)
     if a.shape[-1] != b.shape[-2 if left else -1]:
         equation = "AX = B" if left else "XA = B"
         raise RuntimeError(f"{name}: Incompatible shapes of A and B for the equation {equation} ({a.shape[-2]}x{a.shape[-1]} "
@@ -140,41 +141,21 @@ def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
 
 # ---- Cholesky ----------------------------------------------------------------------------------------------------------------
 
-def _cholesky(a):
-    """(L, info): info is 0, or the order of the first leading minor that is not positive-definite."""
-    try:
-        return np.linalg.cholesky(a), np.zeros(a.shape[:-2], np.int32)
-    except np.linalg.LinAlgError:
-        out, info = np.zeros(a.shape, a.dtype), np.zeros(a.shape[:-2], np.int32)
-    for i, matrix in each(a):
-        try:
-            out.reshape(-1, *a.shape[-2:])[i] = np.linalg.cholesky(matrix)
-        except np.linalg.LinAlgError:
-            info.reshape(-1)[i] = _bad_minor(matrix)
-    return out, info
-
-
-def _bad_minor(a):
-    low, high = 1, len(a)
-    while low < high:       # a minor is positive-definite if all smaller ones are: bisect
-        middle = (low + high) // 2
-        try:
-            np.linalg.cholesky(a[:middle, :middle])
-            low = middle + 1
-        except np.linalg.LinAlgError:
-            high = middle
-    return low
+def _factor(A, upper):
+    """(L, info) of the triangle that ``upper`` names, L on the tape."""
+    a = check_matrix("linalg.cholesky", A, square=True)
+    L, info = K.solver.cholesky(A.detach().mH._a if upper else a)
+    found = record(L, linalg_cholesky_ex_backward, (A,), (OUT,))
+    return found.mH if upper else found, info
 
 
 def _checked_cholesky(A, upper, name):
-    a = check_matrix("linalg.cholesky", A, square=True)
-    L, info = _cholesky(np.conj(np.swapaxes(a, -1, -2)) if upper else a)
-    if info.any():
-        at = int(np.flatnonzero(info.reshape(-1))[0])
-        raise LinAlgError(f"{name}: {in_batch(a, at)}The factorization could not be completed because the input is not "
-                          f"positive-definite (the leading minor of order {info.reshape(-1)[at]} is not positive-definite).")
-    found = record(L, linalg_cholesky_ex_backward, (A,), (OUT,))
-    return found.mH if upper else found
+    L, info = _factor(A, upper)
+    failed = first_failure(info)
+    if failed:
+        raise LinAlgError(f"{name}: {in_batch(A._a, failed[0])}The factorization could not be completed because the input is not "
+                          f"positive-definite (the leading minor of order {failed[1]} is not positive-definite).")
+    return L
 
 
 @op(namespace="linalg", out=True)
@@ -209,10 +190,8 @@ def cholesky_ex(A, *, upper=False, check_errors=False):
     """``cholesky`` that does not raise: (L, info), info not 0 where a matrix is not positive-definite."""
     if check_errors:
         return _cholesky_ex((cholesky(A, upper=upper), wrap(np.zeros(A._a.shape[:-2], np.int32, like=A._a))))
-    a = check_matrix("linalg.cholesky", A, square=True)
-    L, info = _cholesky(np.conj(np.swapaxes(a, -1, -2)) if upper else a)
-    found = record(L, linalg_cholesky_ex_backward, (A,), (OUT,))
-    return _cholesky_ex((found.mH if upper else found, wrap(info)))
+    L, info = _factor(A, upper)
+    return _cholesky_ex((L, wrap(info)))
 
 
 _cholesky_ex = return_type("linalg_cholesky_ex", "L info")
@@ -268,7 +247,7 @@ def lstsq(A, B, rcond=None, *, driver=None):
     tensor([[2.0000]])
     """
     a = check_matrix("torch.linalg.lstsq", A, what="input")
-    check_same_dtype("torch.linalg.lstsq", A, B)
+    check_alike("torch.linalg.lstsq", A, B)
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         raise RuntimeError("torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)")
     vector = _is_vector(a, B._a)
@@ -278,17 +257,16 @@ def lstsq(A, B, rcond=None, *, driver=None):
         raise RuntimeError("torch.linalg.lstsq: input.size(-2) should match other.size(-2)" if not vector else
                            "torch.linalg.lstsq: input.size(-2) should match other.size(-1)")
     P = pinv(A, rtol=rcond)
-    X = P._a @ b
-    solution = record(X[..., 0] if vector else X, linalg_lstsq_backward, (A, B), (A, B, P.detach()), vector=vector)
-    s = np.linalg.svd(a, compute_uv=False)
-    cut = (max(m, n) * np.finfo(a.dtype).eps if rcond is None else rcond) * s[..., :1] if s.shape[-1] else 0
-    rank = np.asarray((s > cut).sum(-1), np.int64)
-    residuals = np.empty(0, a.real.dtype)
-    if m > n and (rank == n).all() and driver != "gelsy" and driver is not None:
-        residuals = (np.abs(a @ X - b) ** 2).sum(-2)
-    singular = s if driver in ("gelsd", "gelss") else np.empty(0, a.real.dtype)
-    rank = rank if driver != "gels" else np.empty(0, np.int64)
-    return _lstsq((solution, wrap(residuals), wrap(rank), wrap(singular)))
+    X = P.detach() @ wrap(b)
+    solution = record(X._a[..., 0] if vector else X._a, linalg_lstsq_backward, (A, B), (A, B, P.detach()), vector=vector)
+    S = wrap(iterated("torch.linalg.lstsq", "singular values", K.solver.svdvals, a))
+    rank = (S > cut_off(S[..., :1], 0.0, max(m, n) * np.finfo(a.dtype).eps if rcond is None else rcond)).sum(-1)
+    none = wrap(np.empty(0, S._a.dtype, like=a))
+    residuals = none
+    if m > n and driver not in (None, "gelsy") and (rank == n).all().item():
+        residuals = ((A.detach() @ X - wrap(b)).abs() ** 2).sum(-2)
+    return _lstsq((solution, residuals, rank if driver != "gels" else none.to(dtypes.int64),
+                   S if driver in ("gelsd", "gelss") else none))
 
 
 def linalg_lstsq_backward(node, g):

@@ -3,9 +3,10 @@ import warnings
 
 import numpy as np
 
+from .. import kernels as K
 from ..op import op, type_name
 from ..tensor import wrap
-from .fft import fft_c2c, fft_c2r, fft_r2c, in_floating, on_host
+from .fft import fft_c2c, fft_c2r, fft_r2c, in_floating
 from .pad import constant_pad
 from .pad import pad as pad_
 from .view import view_as_real
@@ -23,7 +24,7 @@ def _in_middle(window, n_fft):
 
 
 def _ones(n, like):
-    return wrap(np.ones(n, np.empty(0, like._a.dtype).real.dtype))
+    return wrap(np.ones(n, like._a.real.dtype, like=like._a))
 
 
 @op(method=True)
@@ -81,7 +82,7 @@ def stft(input, n_fft, hop_length=None, win_length=None, window=None, center=Tru
                            f"{list(window._a.shape)}")
     if is_complex and onesided:
         raise RuntimeError("Cannot have onesided output if window or input is complex")
-    on_host(x._a)
+    K.fft.ready(x._a)
     if window is None:
         _warn_of_no_window("stft")
     if align_to_window:
@@ -137,7 +138,7 @@ def istft(input, n_fft, hop_length=None, win_length=None, window=None, center=Tr
         raise RuntimeError("Cannot have onesided output if window or input is complex")
     if not return_complex and window is not None and window.is_complex():
         raise RuntimeError("Complex windows are incompatible with return_complex=False")
-    on_host(input._a)
+    K.fft.ready(input._a)
     if window is None:
         _warn_of_no_window("istft")
     window = _in_middle(_ones(width, input) if window is None else window, n_fft)
@@ -151,7 +152,7 @@ def istft(input, n_fft, hop_length=None, win_length=None, window=None, center=Tr
     end = start + length if length is not None else total - start
     y = _overlapping(frames * window, hop, total)[..., start:end]
     squares = _overlapping((window * window).expand(windows, n_fft), hop, total)[..., start:end]
-    if not squares._a.size or np.abs(squares._a).min() < 1e-11:
+    if not squares._a.size or squares.abs().min().item() < 1e-11:
         raise RuntimeError("istft: window overlap add min: the squares of the windows add up to 0 somewhere in the signal")
     y = y / squares
     if end <= total:
@@ -164,6 +165,6 @@ def istft(input, n_fft, hop_length=None, win_length=None, window=None, center=Tr
 def _overlapping(frames, hop, total):
     """The sums (..., total) of frames (..., windows, n) that begin ``hop`` elements apart."""
     *batch, windows, n = frames._a.shape
-    places = wrap((np.arange(windows)[:, None] * hop + np.arange(n)).reshape(-1))
-    zeros = wrap(np.zeros((*batch, total), frames._a.dtype))
+    places = (np.arange(windows)[:, None] * hop + np.arange(n)).reshape(-1)
+    zeros, places = wrap(np.zeros((*batch, total), frames._a.dtype, like=frames._a)), wrap(np.asarray(places, like=frames._a))
     return zeros.index_add(-1, places, frames.reshape(*batch, windows * n))
