@@ -102,7 +102,7 @@ def _advance(array, wide):
     return _store(array, wide, _load(array, wide) + 1.0)
 
 
-def run(step, arrays, vectors, scalars, *hyper):
+def run(step, arrays, vectors, scalars, *hyper, skip=None):
     """Runs the kernel ``step`` on all parameters of a group.
 
     Args:
@@ -110,13 +110,16 @@ def run(step, arrays, vectors, scalars, *hyper):
         arrays: the columns of parameter 0, then of parameter 1, ... as a flat list of ndarrays.
         vectors, scalars: how many columns have the parameter's shape, and how many are 0-dim.
         hyper: floats and bools for the kernel.
+        skip: None, or a 0-dim array: nothing is done where it is not 0.
     """
     if not arrays:
         return
     if any(a.__class__ is DeviceArray for a in arrays):
         from . import optim_cuda
 
-        optim_cuda.run(step.__name__, arrays, vectors, scalars, *hyper)
+        optim_cuda.run(step.__name__, arrays, vectors, scalars, *hyper, skip=skip)
+        return
+    if skip is not None and skip.item():
         return
     width = vectors + scalars
     table = np.array([id(a) for a in arrays], np.int64).reshape(-1, width)

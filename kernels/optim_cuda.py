@@ -1,25 +1,33 @@
 """Fused optimiser steps on CUDA: one launch for all parameters of a group that share a dtype and a device.
 
-``run`` makes a table of addresses, a row a parameter, as ``optim.run`` does on the CPU, and a list of pieces of at most PIECE
-elements; a block takes a piece, and reads where it lies from both. Each step reads and writes each array once: in float32 4
-bytes an element and access. The tables of the last steps are kept on the device: while parameters, gradients and state stay where
-they are, nothing is copied to it.
+``run`` makes a table of addresses, a row a parameter, as ``optim.run`` does on the CPU, and a list of pieces; a block takes a
+piece, and reads where it lies from both (``_cuda_addresses``). Each step reads and writes each array once: in float32 4 bytes an
+element and access. While parameters, gradients and state stay where they are, nothing but rates is copied to the device.
 
-What depends on the step count is computed on the host in float64, from step counts that are kept there, as on the CPU; the
-arithmetic of an element is that of the CPU's kernel, rounding for rounding.
+What depends on the step count is computed in float64, where the step counts are: ``_cuda_rates``. The arithmetic of an element
+is that of the CPU's kernel, rounding for rounding.
 """
 import math
 
 import numpy as np
 
-from . import _driver
 from ._cuda import FLOATING, A, cuda, device_kernel, load, pointer, store
-from ._device import DeviceArray, from_host, is_capturing, pinned_empty
-
-PIECE, THREADS = 4096, 256
-_tables = {}            # (device, addresses, sizes) -> (table, pieces): of the last steps
-_captured = []          # tables of graphs: a replay copies them from the host again
-
+from ._cuda_addresses import THREADS, table_of
+from ._cuda_graphs import capture
+from ._cuda_rates import (
+    RATES,
+    adagrad_rates,
+    adam_rates,
+    adamax_rates,
+    asgd_rates,
+    nadam_rates,
+    no_rates,
+    one_of,
+    radam_rates,
+    rates_on_device,
+    rates_on_host,
+)
+from ._device import DeviceArray, copied_to, empty, from_host
 
 # ---- an element's arithmetic ---------------------------------------------------------------------------------------------
 
@@ -41,26 +49,35 @@ def larger_of(old, new):
 
 
 # ---- the steps -----------------------------------------------------------------------------------------------------------
-# table: int64 addresses, a row of ``width`` a parameter; pieces: row, first element, end, a block each; rates: numbers of a row.
+# table: int64 addresses, a row of ``width`` a parameter; pieces: row, first element, end, a block each; rates: four of a row.
+# If guarded and skip[0] is not 0 nothing is done: a gradient has overflowed. The learning rate is lr, or lr_at[0] if listed.
 
-@device_kernel("q* q* T~ q A A A", T=FLOATING)
-def sgd_cuda(table, pieces, like, width, lr, decay, sign):
+@device_kernel("q* q* T~ q f* q A* q A A A", T=FLOATING)
+def sgd_cuda(table, pieces, like, width, skip, guarded, lr_at, listed, lr, decay, sign):
     """p -= lr (sign g + decay p). Columns p, g; 12 bytes an element in float32."""
+    if guarded and skip[0] != 0:
+        return
     k = 3 * cuda.blockIdx.x
     at, end, row = pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2], pieces[k] * width
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
+    if listed:
+        lr = lr_at[0]
     while at < end:
         x = load(p, at)
         store(p, at, cuda.fma(-lr, decayed(x, sign * load(g, at), decay), x))
         at += THREADS
 
 
-@device_kernel("q* q* T~ q A A A A A q", T=FLOATING)
-def sgd_momentum_cuda(table, pieces, like, width, lr, decay, sign, momentum, share, nesterov):
+@device_kernel("q* q* T~ q f* q A* q A A A A A q", T=FLOATING)
+def sgd_momentum_cuda(table, pieces, like, width, skip, guarded, lr_at, listed, lr, decay, sign, momentum, share, nesterov):
     """b = momentum b + share d; p -= lr (d + momentum b if nesterov else b). Columns p, g, b; 20 bytes an element."""
+    if guarded and skip[0] != 0:
+        return
     k = 3 * cuda.blockIdx.x
     at, end, row = pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2], pieces[k] * width
     p, g, b = pointer(table[row], like), pointer(table[row + 1], like), pointer(table[row + 2], like)
+    if listed:
+        lr = lr_at[0]
     while at < end:
         x = load(p, at)
         d = decayed(x, sign * load(g, at), decay)
@@ -70,16 +87,18 @@ def sgd_momentum_cuda(table, pieces, like, width, lr, decay, sign, momentum, sha
         at += THREADS
 
 
-@device_kernel("q* q* T~ q A* A A A A A A A q", T=FLOATING)
-def adam_cuda(table, pieces, like, width, rates, shrink, decay, sign, w1, b2, w2, eps, amsgrad):
+@device_kernel("q* q* T~ q f* q A* A A A A A A q", T=FLOATING)
+def adam_cuda(table, pieces, like, width, skip, guarded, rates, decay, sign, w1, b2, w2, eps, amsgrad):
     """Adam as in ``optim.adam``; rates: lr / (1 - beta1^t), sqrt(1 - beta2^t). Columns p, g, m, v, [maximum of v]; 28 bytes."""
+    if guarded and skip[0] != 0:
+        return
     k = 3 * cuda.blockIdx.x
     i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
     row = i * width
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
     m, v = pointer(table[row + 2], like), pointer(table[row + 3], like)
     top = pointer(table[row + 4], like) if amsgrad else v
-    rate, root = rates[2 * i], rates[2 * i + 1]
+    rate, root, shrink = rates[4 * i], rates[4 * i + 1], rates[4 * i + 2]
     while at < end:
         x = load(p, at) * shrink
         d = decayed(x, sign * load(g, at), decay)
@@ -94,14 +113,16 @@ def adam_cuda(table, pieces, like, width, rates, shrink, decay, sign, w1, b2, w2
         at += THREADS
 
 
-@device_kernel("q* q* T~ q A* A A A", T=FLOATING)
-def adagrad_cuda(table, pieces, like, width, rates, decay, eps, sign):
+@device_kernel("q* q* T~ q f* q A* A A A", T=FLOATING)
+def adagrad_cuda(table, pieces, like, width, skip, guarded, rates, decay, eps, sign):
     """s += g^2; p -= rate g / (sqrt(s) + eps). Columns p, g, s; 20 bytes an element."""
+    if guarded and skip[0] != 0:
+        return
     k = 3 * cuda.blockIdx.x
     i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
     row = i * width
     p, g, s = pointer(table[row], like), pointer(table[row + 1], like), pointer(table[row + 2], like)
-    rate = rates[i]
+    rate = rates[4 * i]
     while at < end:
         x = load(p, at)
         d = decayed(x, sign * load(g, at), decay)
@@ -111,14 +132,19 @@ def adagrad_cuda(table, pieces, like, width, rates, decay, eps, sign):
         at += THREADS
 
 
-@device_kernel("q* q* T~ q A A A A A A A q q", T=FLOATING)
-def rmsprop_cuda(table, pieces, like, width, lr, keep, share, eps, decay, momentum, sign, moves, centered):
+@device_kernel("q* q* T~ q f* q A* q A A A A A A A q q", T=FLOATING)
+def rmsprop_cuda(table, pieces, like, width, skip, guarded, lr_at, listed, lr, keep, share, eps, decay, momentum, sign, moves,
+                 centered):
     """RMSprop as in ``optim.rmsprop``. Columns p, g, s, [b], [a]; 20 to 36 bytes an element."""
+    if guarded and skip[0] != 0:
+        return
     k = 3 * cuda.blockIdx.x
     at, end, row = pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2], pieces[k] * width
     p, g, s = pointer(table[row], like), pointer(table[row + 1], like), pointer(table[row + 2], like)
     b = pointer(table[row + 3], like) if moves else s
     a = pointer(table[row + 3 + moves], like) if centered else s
+    if listed:
+        lr = lr_at[0]
     while at < end:
         x = load(p, at)
         d = decayed(x, sign * load(g, at), decay)
@@ -138,13 +164,17 @@ def rmsprop_cuda(table, pieces, like, width, lr, keep, share, eps, decay, moment
         at += THREADS
 
 
-@device_kernel("q* q* T~ q A A A A A A", T=FLOATING)
-def adadelta_cuda(table, pieces, like, width, lr, keep, share, eps, decay, sign):
+@device_kernel("q* q* T~ q f* q A* q A A A A A A", T=FLOATING)
+def adadelta_cuda(table, pieces, like, width, skip, guarded, lr_at, listed, lr, keep, share, eps, decay, sign):
     """Adadelta as in ``optim.adadelta``. Columns p, g, s, a; 28 bytes an element."""
+    if guarded and skip[0] != 0:
+        return
     k = 3 * cuda.blockIdx.x
     at, end, row = pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2], pieces[k] * width
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
     s, a = pointer(table[row + 2], like), pointer(table[row + 3], like)
+    if listed:
+        lr = lr_at[0]
     while at < end:
         x = load(p, at)
         d = decayed(x, sign * load(g, at), decay)
@@ -156,15 +186,17 @@ def adadelta_cuda(table, pieces, like, width, lr, keep, share, eps, decay, sign)
         at += THREADS
 
 
-@device_kernel("q* q* T~ q A* A A A A A", T=FLOATING)
-def adamax_cuda(table, pieces, like, width, rates, w1, b2, eps, decay, sign):
+@device_kernel("q* q* T~ q f* q A* A A A A A", T=FLOATING)
+def adamax_cuda(table, pieces, like, width, skip, guarded, rates, w1, b2, eps, decay, sign):
     """Adamax as in ``optim.adamax``; rate: lr / (1 - beta1^t). Columns p, g, m, u; 28 bytes an element."""
+    if guarded and skip[0] != 0:
+        return
     k = 3 * cuda.blockIdx.x
     i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
     row = i * width
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
     m, u = pointer(table[row + 2], like), pointer(table[row + 3], like)
-    rate = rates[i]
+    rate = rates[4 * i]
     while at < end:
         x = load(p, at)
         d = decayed(x, sign * load(g, at), decay)
@@ -176,15 +208,17 @@ def adamax_cuda(table, pieces, like, width, rates, w1, b2, eps, decay, sign):
         at += THREADS
 
 
-@device_kernel("q* q* T~ q A* A A A A A A A", T=FLOATING)
-def nadam_cuda(table, pieces, like, width, rates, shrink, decay, sign, w1, b2, w2, eps):
+@device_kernel("q* q* T~ q f* q A* A A A A A A", T=FLOATING)
+def nadam_cuda(table, pieces, like, width, skip, guarded, rates, decay, sign, w1, b2, w2, eps):
     """NAdam as in ``optim.nadam``; rates: of g, of m, 1 - beta2^t. Columns p, g, m, v; 28 bytes an element."""
+    if guarded and skip[0] != 0:
+        return
     k = 3 * cuda.blockIdx.x
     i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
     row = i * width
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
     m, v = pointer(table[row + 2], like), pointer(table[row + 3], like)
-    g_rate, m_rate, correction = rates[3 * i], rates[3 * i + 1], rates[3 * i + 2]
+    g_rate, m_rate, correction, shrink = rates[4 * i], rates[4 * i + 1], rates[4 * i + 2], rates[4 * i + 3]
     while at < end:
         x = load(p, at) * shrink
         d = decayed(x, sign * load(g, at), decay)
@@ -197,15 +231,17 @@ def nadam_cuda(table, pieces, like, width, rates, shrink, decay, sign, w1, b2, w
         at += THREADS
 
 
-@device_kernel("q* q* T~ q A* A A A A A A A", T=FLOATING)
-def radam_cuda(table, pieces, like, width, rates, shrink, decay, sign, w1, b2, w2, eps):
+@device_kernel("q* q* T~ q f* q A* A A A A A A", T=FLOATING)
+def radam_cuda(table, pieces, like, width, skip, guarded, rates, decay, sign, w1, b2, w2, eps):
     """RAdam as in ``optim.radam``; rates: lr / (1 - beta1^t), the rectification or 0. Columns p, g, m, v; 28 bytes."""
+    if guarded and skip[0] != 0:
+        return
     k = 3 * cuda.blockIdx.x
     i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
     row = i * width
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
     m, v = pointer(table[row + 2], like), pointer(table[row + 3], like)
-    rate, rectified = rates[2 * i], rates[2 * i + 1]
+    rate, rectified, shrink = rates[4 * i], rates[4 * i + 1], rates[4 * i + 2]
     while at < end:
         x = load(p, at) * shrink
         d = decayed(x, sign * load(g, at), decay)
@@ -220,9 +256,11 @@ def radam_cuda(table, pieces, like, width, rates, shrink, decay, sign, w1, b2, w
         at += THREADS
 
 
-@device_kernel("q* q* T~ q A A A A A", T=FLOATING)
-def rprop_cuda(table, pieces, like, width, down, up, low, high, sign):
+@device_kernel("q* q* T~ q f* q A A A A A", T=FLOATING)
+def rprop_cuda(table, pieces, like, width, skip, guarded, down, up, low, high, sign):
     """Rprop as in ``optim.rprop``. Columns p, g, previous g, s; 28 bytes an element."""
+    if guarded and skip[0] != 0:
+        return
     k = 3 * cuda.blockIdx.x
     at, end, row = pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2], pieces[k] * width
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
@@ -245,14 +283,16 @@ def rprop_cuda(table, pieces, like, width, down, up, low, high, sign):
         at += THREADS
 
 
-@device_kernel("q* q* T~ q A* A A", T=FLOATING)
-def asgd_cuda(table, pieces, like, width, rates, decay, sign):
+@device_kernel("q* q* T~ q f* q A* A A", T=FLOATING)
+def asgd_cuda(table, pieces, like, width, skip, guarded, rates, decay, sign):
     """ASGD as in ``optim.asgd``; rates: eta, mu, 1 - lambd eta. Columns p, g, a; 20 bytes an element."""
+    if guarded and skip[0] != 0:
+        return
     k = 3 * cuda.blockIdx.x
     i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
     row = i * width
     p, g, a = pointer(table[row], like), pointer(table[row + 1], like), pointer(table[row + 2], like)
-    eta, mu, shrink = rates[3 * i], rates[3 * i + 1], rates[3 * i + 2]
+    eta, mu, shrink = rates[4 * i], rates[4 * i + 1], rates[4 * i + 2]
     while at < end:
         x = load(p, at)
         d = decayed(x, sign * load(g, at), decay)
@@ -263,104 +303,85 @@ def asgd_cuda(table, pieces, like, width, rates, decay, sign):
         at += THREADS
 
 
-# ---- what depends on the step count, on the host ---------------------------------------------------------------------------
-# Each takes the 0-dim state of each row and the kernel's hyperparameters; gives the kernel, the rates of each row, its arguments.
-
-def _advanced(count):
-    """A step count plus 1, in the precision in which it is kept."""
-    count[...] = count.item() + 1.0
-    return count.item()
+for _kernel in (sgd_cuda, sgd_momentum_cuda, adam_cuda, adagrad_cuda, rmsprop_cuda, adadelta_cuda, adamax_cuda, nadam_cuda,
+                radam_cuda, rprop_cuda, asgd_cuda):
+    _kernel.resident = 4        # 64 registers a thread, of which left alone ptxas takes too few
 
 
-def _sgd(rows, lr, weight_decay, sign):
-    return sgd_cuda, None, (lr, weight_decay, sign)
+# ---- what a step takes -------------------------------------------------------------------------------------------------------
+# Each takes the hyperparameters of the CPU's kernel; gives the kernel, its formula of rates or None, the learning rate or
+# None, the formula's constants, and the kernel's own numbers.
+
+def _sgd(lr, weight_decay, sign):
+    return sgd_cuda, None, lr, (), (weight_decay, sign)
 
 
-def _sgd_momentum(rows, lr, weight_decay, sign, momentum, dampening, nesterov):
-    return sgd_momentum_cuda, None, (lr, weight_decay, sign, momentum, 1.0 - dampening, int(nesterov))
+def _sgd_momentum(lr, weight_decay, sign, momentum, dampening, nesterov):
+    return sgd_momentum_cuda, None, lr, (), (weight_decay, sign, momentum, 1.0 - dampening, int(nesterov))
 
 
-def _adam(rows, lr, beta1, beta2, eps, weight_decay, decoupled, sign, amsgrad):
-    rates = []
-    for row in rows:
-        t = _advanced(row[-1])
-        rates += [lr / (1.0 - beta1 ** t), math.sqrt(1.0 - beta2 ** t)]
-    return adam_cuda, rates, (*_decays(lr, weight_decay, decoupled), sign, 1.0 - beta1, beta2, 1.0 - beta2, eps, int(amsgrad))
+def _adam(lr, beta1, beta2, eps, weight_decay, decoupled, sign, amsgrad):
+    taken, added = _decays(weight_decay, decoupled)
+    return adam_cuda, adam_rates, lr, (beta1, beta2, taken, 0.0), (added, sign, *_shares(beta1, beta2), eps, int(amsgrad))
 
 
-def _decays(lr, weight_decay, decoupled):
-    return (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
+def _decays(weight_decay, decoupled):
+    """(weight decay that shrinks p, weight decay that is added to the gradient)."""
+    return (weight_decay, 0.0) if decoupled else (0.0, weight_decay)
 
 
-def _adagrad(rows, lr, lr_decay, weight_decay, eps, sign):
-    return adagrad_cuda, [lr / (1.0 + (_advanced(row[-1]) - 1.0) * lr_decay) for row in rows], (weight_decay, eps, sign)
+def _shares(beta1, beta2):
+    return 1.0 - beta1, beta2, 1.0 - beta2
 
 
-def _rmsprop(rows, lr, alpha, eps, weight_decay, momentum, centered, sign):
-    for row in rows:
-        _advanced(row[-1])
-    return rmsprop_cuda, None, (lr, alpha, 1.0 - alpha, eps, weight_decay, momentum, sign, int(momentum > 0), int(centered))
+def _adagrad(lr, lr_decay, weight_decay, eps, sign):
+    return adagrad_cuda, adagrad_rates, lr, (lr_decay, 0.0, 0.0, 0.0), (weight_decay, eps, sign)
 
 
-def _adadelta(rows, lr, rho, eps, weight_decay, sign):
-    for row in rows:
-        _advanced(row[-1])
-    return adadelta_cuda, None, (lr, rho, 1.0 - rho, eps, weight_decay, sign)
+def _rmsprop(lr, alpha, eps, weight_decay, momentum, centered, sign):
+    return rmsprop_cuda, no_rates, lr, _NONE, (alpha, 1.0 - alpha, eps, weight_decay, momentum, sign, int(momentum > 0),
+                                               int(centered))
 
 
-def _adamax(rows, lr, beta1, beta2, eps, weight_decay, sign):
-    return (adamax_cuda, [lr / (1.0 - beta1 ** _advanced(row[-1])) for row in rows],
-            (1.0 - beta1, beta2, eps, weight_decay, sign))
+def _adadelta(lr, rho, eps, weight_decay, sign):
+    return adadelta_cuda, no_rates, lr, _NONE, (rho, 1.0 - rho, eps, weight_decay, sign)
 
 
-def _nadam(rows, lr, beta1, beta2, eps, weight_decay, momentum_decay, decoupled, sign):
-    rates = []
-    for product, count in rows:
-        t = _advanced(count)
-        mu = beta1 * (1.0 - 0.5 * 0.96 ** (t * momentum_decay))
-        following = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1.0) * momentum_decay))
-        kind = product.dtype.type
-        product[...] = kind(product.item()) * kind(mu)
-        c = product.item()
-        rates += [lr * (1.0 - mu) / (1.0 - c), lr * following / (1.0 - c * following), 1.0 - beta2 ** t]
-    return nadam_cuda, rates, (*_decays(lr, weight_decay, decoupled), sign, 1.0 - beta1, beta2, 1.0 - beta2, eps)
+def _adamax(lr, beta1, beta2, eps, weight_decay, sign):
+    return adamax_cuda, adamax_rates, lr, (beta1, 0.0, 0.0, 0.0), (1.0 - beta1, beta2, eps, weight_decay, sign)
 
 
-def _radam(rows, lr, beta1, beta2, eps, weight_decay, decoupled, sign):
-    rates, limit = [], 2.0 / (1.0 - beta2) - 1.0
-    for row in rows:
-        t = _advanced(row[-1])
-        left = 1.0 - beta2 ** t
-        rho = limit - 2.0 * t * beta2 ** t / left
-        rates += [lr / (1.0 - beta1 ** t),
-                  math.sqrt((rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho) * left) if rho > 5.0 else 0.0]
-    return radam_cuda, rates, (*_decays(lr, weight_decay, decoupled), sign, 1.0 - beta1, beta2, 1.0 - beta2, eps)
+def _nadam(lr, beta1, beta2, eps, weight_decay, momentum_decay, decoupled, sign):
+    taken, added = _decays(weight_decay, decoupled)
+    return nadam_cuda, nadam_rates, lr, (beta1, beta2, taken, momentum_decay), (added, sign, *_shares(beta1, beta2), eps)
 
 
-def _rprop(rows, eta_minus, eta_plus, step_min, step_max, sign):
-    for row in rows:
-        _advanced(row[-1])
-    return rprop_cuda, None, (eta_minus, eta_plus, step_min, step_max, sign)
+def _radam(lr, beta1, beta2, eps, weight_decay, decoupled, sign):
+    taken, added = _decays(weight_decay, decoupled)
+    return radam_cuda, radam_rates, lr, (beta1, beta2, taken, 0.0), (added, sign, *_shares(beta1, beta2), eps)
 
 
-def _asgd(rows, lr, lambd, alpha, t0, weight_decay, sign):
-    rates = []
-    for eta, mu, count in rows:
-        t = _advanced(count)
-        rates += [eta.item(), mu.item(), 1.0 - lambd * eta.item()]
-        eta[...] = lr / (1.0 + lambd * lr * t) ** alpha
-        mu[...] = 1.0 / max(1.0, t - t0)
-    return asgd_cuda, rates, (weight_decay, sign)
+def _rprop(eta_minus, eta_plus, step_min, step_max, sign):
+    return rprop_cuda, no_rates, None, _NONE, (eta_minus, eta_plus, step_min, step_max, sign)
 
 
+def _asgd(lr, lambd, alpha, t0, weight_decay, sign):
+    return asgd_cuda, asgd_rates, lr, (lambd, alpha, t0, 0.0), (weight_decay, sign)
+
+
+_NONE = (0.0, 0.0, 0.0, 0.0)
 STEPS = {"sgd": _sgd, "sgd_momentum": _sgd_momentum, "adam": _adam, "adagrad": _adagrad, "rmsprop": _rmsprop,
          "adadelta": _adadelta, "adamax": _adamax, "nadam": _nadam, "radam": _radam, "rprop": _rprop, "asgd": _asgd}
 
 
 # ---- running a step ------------------------------------------------------------------------------------------------------
 
-def run(name, arrays, vectors, scalars, *hyper):
-    """The step ``name`` on all parameters of a group; arguments as of ``optim.run``."""
+def run(name, arrays, vectors, scalars, *hyper, skip=None):
+    """The step ``name`` on all parameters of a group; arguments as of ``optim.run``.
+
+    Where the scalars of a parameter are on the device, so is what depends on them, and a learning rate may be a DeviceArray.
+    skip: None, or a float32 on a device, which is not 0 where nothing is to be done; waited for if the scalars are on the host.
+    """
     width, groups = vectors + scalars, {}
     for i in range(0, len(arrays), width):
         own = arrays[i:i + width]
@@ -371,13 +392,22 @@ def run(name, arrays, vectors, scalars, *hyper):
             if not isinstance(a, DeviceArray) or a.device != own[0].device:
                 raise RuntimeError("Expected all tensors to be on the same device: a parameter is on cuda:"
                                    f"{own[0].device}, and its gradient or state is not")
-        groups.setdefault((own[0].device, own[0].dtype), []).append(own)
-    for (_, dtype), rows in groups.items():
-        _run_alike(STEPS[name], dtype, rows, vectors, hyper)
+        groups.setdefault((own[0].device, own[0].dtype, _kind_on_device(own[vectors:], own[0].device)), []).append(own)
+    for (_, dtype, kind), rows in groups.items():
+        _run_alike(STEPS[name](*hyper), dtype, rows, vectors, kind, skip)
 
 
-def _run_alike(step, dtype, rows, vectors, hyper):
-    """A step on parameters of one dtype and device."""
+def _kind_on_device(scalars, device):
+    """The dtype of a parameter's scalars, if all are on its device; None where they are on the host, or there are none."""
+    if not scalars or any(not isinstance(a, DeviceArray) or a.device != device or a.dtype.kind != "f" or a.dtype.itemsize < 4
+                          or a.dtype != scalars[0].dtype for a in scalars):
+        return None
+    return scalars[0].dtype
+
+
+def _run_alike(step, dtype, rows, vectors, kind, skip):
+    """A step on parameters of one dtype and device; kind: the dtype of scalars on the device."""
+    kernel, formula, lr, constants, numbers = step
     columns, back = [], []
     for row in rows:
         flat = []
@@ -386,24 +416,39 @@ def _run_alike(step, dtype, rows, vectors, hyper):
             if whole is not a and k != 1:
                 back.append((a, whole))
             flat.append(whole.view(whole.real.dtype) if dtype.kind == "c" else whole)
-        columns.append(flat)
-    kernel, rates, numbers = step([[a if isinstance(a, np.ndarray) else _HostScalar(a) for a in row[vectors:]] for row in rows],
-                                  *hyper)
-    if rates is not None and is_capturing():
-        raise RuntimeError(f"{kernel.name} has rates that depend on the number of steps, which a CUDA graph would repeat: "
-                           "capture forward and backward, and call step() after the replay (SGD can be captured)")
+        columns.append([*flat, *row[vectors:]] if kind else flat)
     like = columns[0][0]
-    table, pieces = _table(like.device, tuple([a.ptr for row in columns for a in row]), tuple([row[0].size for row in columns]))
-    computed = np.float64 if like.dtype == np.float64 else np.float32
-    given = () if rates is None else (from_host(np.array(rates, computed), like.device),)
+    computed = np.dtype(np.float64 if like.dtype == np.float64 else np.float32)
+    table, pieces = table_of(columns)
+    width, rates = len(columns[0]), None
+    if skip is not None and skip.device != like.device:
+        skip = copied_to(skip, like.device)
+    if kind:
+        rates = empty((len(rows), RATES), computed, like.device)
+        rates_on_device(formula, table, width, vectors, rates, columns[0][-1], lr, constants, skip)
+    elif formula is not None:
+        if skip is not None and skip.item():
+            return
+        if capture(like.device) is not None:
+            raise RuntimeError(f"{kernel.name}: step counts on the host cannot be part of a CUDA graph, whose replays would "
+                               "repeat them: give the optimizer capturable=True or, where it has not that, fused=True")
+        own = [[a if isinstance(a, np.ndarray) else _HostScalar(a) for a in row[vectors:]] for row in rows]
+        found = rates_on_host(formula, own, lr.item() if isinstance(lr, DeviceArray) else lr, constants)
+        rates = None if formula is no_rates else from_host(np.array(found, computed), like.device)
+    if lr is None:
+        given = ()
+    elif formula in (None, no_rates):
+        given = one_of(lr, computed)
+    else:
+        given = rates,
     if pieces.size:
-        kernel.launch(pieces.shape[0], THREADS, table, pieces, like, vectors, *given, *numbers)
+        kernel.launch(pieces.shape[0], THREADS, table, pieces, like, width, skip, int(skip is not None), *given, *numbers)
     for a, whole in back:
         a[...] = whole
 
 
 class _HostScalar:
-    """A 0-dim state array on a device, read and written from the host: a step count that a program has moved there."""
+    """A 0-dim state array on a device, read and written from the host: one of several, others of which are on the host."""
 
     def __init__(self, array):
         self.array, self.dtype = array, array.dtype
@@ -413,27 +458,3 @@ class _HostScalar:
 
     def __setitem__(self, key, value):
         self.array[...] = np.asarray(value)
-
-
-def _table(device, addresses, sizes):
-    """The table and the pieces on the device."""
-    key = device, addresses, sizes
-    found = _tables.get(key)
-    if found is None:
-        pieces = [(i, start, min(start + PIECE, n)) for i, n in enumerate(sizes) for start in range(0, n, PIECE)]
-        if len(_tables) >= 16:
-            _tables.clear()
-        found = _tables[key] = tuple([_placed(np.array(values, np.int64), device) for values in (addresses, pieces)])
-    return found
-
-
-def _placed(values, device):
-    """A table on the device; of a step that is captured, its page-locked source is kept for the replays."""
-    if is_capturing():
-        values, source = pinned_empty(values.shape, values.dtype), values
-        values[...] = source
-        _captured.append(values)
-    return from_host(values, device)
-
-
-_driver.on_change += [_tables.clear, _captured.clear]

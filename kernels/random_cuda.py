@@ -10,7 +10,8 @@ DistributionTemplates.h, curand_uniform.h, curand_normal.h): a grid of at most a
 words that a thread makes, the first goes to its own place, the next one grid further. Large tensors so depend on the device's
 number of multiprocessors, in torch as here.
 
-``generator`` has ``reserve(n)``: (seed, offset) of the next n words of each thread.
+``generator`` has ``reserve(n)``: (seed, offset, state, captured) of the next n words of each thread. In a CUDA graph, where
+``captured`` is 1, ``state`` has the seed and the offset, on the device, which each replay sets, and ``offset`` counts from there.
 """
 import math
 
@@ -46,6 +47,13 @@ def words(seed, offset, thread):
     count, own = np.uint64(offset >> np.uint64(2)), np.uint64(thread)
     return philox(np.uint32(count), np.uint32(count >> np.uint64(32)), np.uint32(own), np.uint32(own >> np.uint64(32)),
                   np.uint32(seed), np.uint32(seed >> np.uint64(32)))
+
+
+def begun(seed, offset, state, captured):
+    """For kernels: the seed and the offset of a launch, of what ``reserve`` gave."""
+    if captured:
+        return state[0], np.uint64(state[1] + offset)
+    return seed, offset
 
 
 def uniform32(word):
@@ -106,7 +114,8 @@ def two_words(w0, w1, w2, w3):
 
 def four_each(name, signature, T, numbers, act, doc):
     """The kernel that stores ``act(v, a, b, c)`` of each number v, four to a block of words."""
-    def kernel(out, seed, offset, n, a, b, c):
+    def kernel(out, seed, offset, state, captured, n, a, b, c):
+        seed, offset = begun(seed, offset, state, captured)
         thread = np.int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
         step, i = np.int64(cuda.gridDim.x) * cuda.blockDim.x, thread
         while i < n:
@@ -126,7 +135,8 @@ def four_each(name, signature, T, numbers, act, doc):
 
 def two_each(name, signature, T, numbers, act, doc):
     """The kernel that stores ``act(v, a, b, c)`` of each number v, two to a block of words."""
-    def kernel(out, seed, offset, n, a, b, c):
+    def kernel(out, seed, offset, state, captured, n, a, b, c):
+        seed, offset = begun(seed, offset, state, captured)
         thread = np.int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
         step, i = np.int64(cuda.gridDim.x) * cuda.blockDim.x, thread
         while i < n:
@@ -143,7 +153,7 @@ def two_each(name, signature, T, numbers, act, doc):
 def _declared(kernel, name, signature, T, doc, unroll):
     kernel.__name__ = kernel.__qualname__ = name
     kernel.__doc__ = f"out (n,) = {doc}. One pass; the module says which thread makes which."
-    made = device_kernel(f"T* Q Q q {signature}", T=T, threads=THREADS)(kernel)
+    made = device_kernel(f"T* Q Q Q* q q {signature}", T=T, threads=THREADS)(kernel)
     made.unroll = unroll
     return made
 
@@ -216,9 +226,10 @@ integers_of_32 = four_each("integers_of_32", "I q q", ("int64",), four_words, re
 integers_of_64 = two_each("integers_of_64", "Q q q", ("int64",), two_words, remainder64, "word % a + b, of 64 bits")
 
 
-@device_kernel("U* T* Q Q q", T=(*FLOATING, *INTEGRAL), U=FLOATING, threads=THREADS)
-def bernoulli_each(p, out, seed, offset, n):
+@device_kernel("U* T* Q Q Q* q q", T=(*FLOATING, *INTEGRAL), U=FLOATING, threads=THREADS)
+def bernoulli_each(p, out, seed, offset, state, captured, n):
     """out (n,) = ones with the probabilities p (n,), else zeros; four neighbours a thread. One pass."""
+    seed, offset = begun(seed, offset, state, captured)
     thread = np.int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
     w0, w1, w2, w3 = words(seed, offset, thread)
     u0, u1, u2, u3 = four_uniforms(w0, w1, w2, w3)
@@ -251,12 +262,13 @@ def drop_one(x, mask, out, i, n, kept, scale):
         store(out, i, load(x, i) * (scale if kept else A(0)))
 
 
-@device_kernel("T* ?* T* Q Q A f q", T=FLOATING, threads=THREADS)
-def drop(x, mask, out, seed, offset, scale, keep, n):
+@device_kernel("T* ?* T* Q Q Q* q A f q", T=FLOATING, threads=THREADS)
+def drop(x, mask, out, seed, offset, state, captured, scale, keep, n):
     """mask = uniform < keep, out = x * mask * scale, all (n,).
 
     One pass: reads x, writes a byte of mask and an element of out. NaN and inf times zero are NaN, as in torch.
     """
+    seed, offset = begun(seed, offset, state, captured)
     thread = np.int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
     step, i = np.int64(cuda.gridDim.x) * cuda.blockDim.x, thread
     while i < n:
@@ -269,9 +281,10 @@ def drop(x, mask, out, seed, offset, scale, keep, n):
         offset = np.uint64(offset + np.uint64(4))
 
 
-@device_kernel("T* ?* T* Q Q A f q", T=FLOATING, threads=THREADS)
-def drop_fours(x, mask, out, seed, offset, scale, keep, n):
+@device_kernel("T* ?* T* Q Q Q* q A f q", T=FLOATING, threads=THREADS)
+def drop_fours(x, mask, out, seed, offset, state, captured, scale, keep, n):
     """``drop`` of n elements, a multiple of four at aligned addresses: four neighbours a thread."""
+    seed, offset = begun(seed, offset, state, captured)
     thread = np.int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
     step, i = 4 * np.int64(cuda.gridDim.x) * cuda.blockDim.x, 4 * thread
     while i < n:
@@ -299,13 +312,14 @@ def scale_kept(x, mask, out, scale, n):
 POISSON_WORDS = 64              # of a thread, in a launch: more are needed once in 10^10 numbers, and then come twice
 
 
-@device_kernel("d* d* Q Q q", threads=THREADS)
-def poissons(rate, out, seed, offset, n):
+@device_kernel("d* d* Q Q Q* q q", threads=THREADS)
+def poissons(rate, out, seed, offset, state, captured, n):
     """out (n,) = Poisson numbers of the rates (n,), nan for a rate that is none; float64. One number a thread, one pass.
 
     Below a rate of 10 uniforms are multiplied; from there on W. Hoermann's transformed rejection (PTRS, Insurance: Mathematics
     and Economics 12, 1993).
     """
+    seed, offset = begun(seed, offset, state, captured)
     i = np.int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
     if i >= n:
         return
@@ -348,12 +362,13 @@ def ptrs(lam, seed, offset, thread):
             return k
 
 
-@device_kernel("T* q* Q Q q q q", T=("float32", "float64"), threads=THREADS)
-def categories(cumulative, out, seed, offset, n, samples, count):
+@device_kernel("T* q* Q Q Q* q q q q", T=("float32", "float64"), threads=THREADS)
+def categories(cumulative, out, seed, offset, state, captured, n, samples, count):
     """out (m, samples) = the first category whose running weight, cumulative (m, n), exceeds a uniform part of the whole.
 
     One sample a thread, by binary search. A weight of 0 is never drawn.
     """
+    seed, offset = begun(seed, offset, state, captured)
     i = np.int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
     if i >= count:
         return
@@ -370,6 +385,13 @@ def categories(cumulative, out, seed, offset, n, samples, count):
     out[i] = low
 
 
+@device_kernel("Q* Q Q", threads=1)
+def set_state(state, seed, offset):
+    """state = seed, offset: before the replay of a graph. One thread."""
+    state[0] = seed
+    state[1] = offset
+
+
 # ---- running them ------------------------------------------------------------------------------------------------------------
 
 def _grid(n, device, each=1):
@@ -384,8 +406,8 @@ def _fill(kernels, generator, out, a, b, c):
     if n:
         kernel = kernels[out.dtype != np.float64]
         grid = _grid(n, out.device)
-        seed, offset = generator.reserve(4 * blocks(n, THREADS * grid * kernel.unroll))
-        kernel.launch(grid, THREADS, out, seed, offset, n, a, b, c)
+        drawn = generator.reserve(4 * blocks(n, THREADS * grid * kernel.unroll))
+        kernel.launch(grid, THREADS, out, *drawn, n, a, b, c)
 
 
 def _least_that_rounds_to(end, dtype):
@@ -446,8 +468,8 @@ def bernoulli_with(generator, p, out):
     """Fills ``out`` (n,), real, with ones with the probabilities p (n,), else zeros."""
     n = out.size
     if n:
-        seed, offset = generator.reserve(4)
-        bernoulli_each.launch(blocks(n, 4 * THREADS), THREADS, p, out, seed, offset, n)
+        drawn = generator.reserve(4)
+        bernoulli_each.launch(blocks(n, 4 * THREADS), THREADS, p, out, *drawn, n)
 
 
 def integers(generator, span, base, long, out):
@@ -455,24 +477,24 @@ def integers(generator, span, base, long, out):
     n = out.size
     if n:
         kernel, grid = integers_of_64 if long else integers_of_32, _grid(n, out.device)
-        seed, offset = generator.reserve(4 * blocks(n, THREADS * grid * kernel.unroll))
-        kernel.launch(grid, THREADS, out, seed, offset, n, span, base, 0)
+        drawn = generator.reserve(4 * blocks(n, THREADS * grid * kernel.unroll))
+        kernel.launch(grid, THREADS, out, *drawn, n, span, base, 0)
 
 
 def poisson(generator, rate, out):
     """Fills ``out`` (n,) with Poisson numbers of the rates (n,), both float64; nan for a rate below 0."""
     n = out.size
     if n:
-        seed, offset = generator.reserve(POISSON_WORDS)
-        poissons.launch(blocks(n, THREADS), THREADS, rate, out, seed, offset, n)
+        drawn = generator.reserve(POISSON_WORDS)
+        poissons.launch(blocks(n, THREADS), THREADS, rate, out, *drawn, n)
 
 
 def multinomial(generator, cumulative, out):
     """Fills ``out`` (m, samples), int64, with categories; cumulative (m, n): running sums of weights."""
     n, samples, count = cumulative.shape[1], out.shape[1], out.size
     if count:
-        seed, offset = generator.reserve(4)
-        categories.launch(blocks(count, THREADS), THREADS, cumulative, out, seed, offset, n, samples, count)
+        drawn = generator.reserve(4)
+        categories.launch(blocks(count, THREADS), THREADS, cumulative, out, *drawn, n, samples, count)
 
 
 def dropout(generator, keep, scale, x, mask, out):
@@ -481,8 +503,8 @@ def dropout(generator, keep, scale, x, mask, out):
     if n:
         together = n % 4 == 0 and not (x.ptr | out.ptr) & 15 and not mask.ptr & 3
         grid = _grid(n, out.device, 4 if together else 1)
-        seed, offset = generator.reserve(4 * blocks(n, 4 * THREADS * grid))
-        (drop_fours if together else drop).launch(grid, THREADS, x, mask, out, seed, offset, scale, _limit(keep), n)
+        drawn = generator.reserve(4 * blocks(n, 4 * THREADS * grid))
+        (drop_fours if together else drop).launch(grid, THREADS, x, mask, out, *drawn, scale, _limit(keep), n)
 
 
 def masked_scale(x, mask, scale, out):

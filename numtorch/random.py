@@ -11,6 +11,7 @@ import numpy as np
 
 from . import devices
 from . import kernels as K
+from .kernels import _cuda_graphs, _driver
 from .kernels._device import is_capturing
 from .tensor import Tensor, wrap
 
@@ -163,7 +164,11 @@ class _CudaGenerator(Generator):
         self._restart(_DEFAULT_SEED)
 
     def _restart(self, seed):
-        self._seed, self._offset = seed, 0
+        if not _capturing():
+            self._seed, self._offset = seed, 0
+        elif seed != self._seed:
+            raise RuntimeError("CUDAGeneratorImpl::set_current_seed can be called during stream capture only if new seed is the "
+                               "same as the original seed.")
 
     @property
     def state(self):
@@ -178,20 +183,27 @@ class _CudaGenerator(Generator):
         return self._device
 
     def reserve(self, n):
-        """(seed, offset) of the next n words of each thread, n rounded up to a multiple of 4.
+        """What kernels take for the next n words of each thread, n rounded up to a multiple of 4.
 
-        Raises:
-            RuntimeError: the launch would become part of a CUDA graph, whose replays would repeat its numbers.
+        Returns:
+            (seed, offset, None, 0); while a CUDA graph is captured (0, offset, state, 1), where state is an array of the graph's
+            with the seed and the offset of a replay, from which its own offset counts.
         """
-        if is_capturing():
-            raise RuntimeError("random numbers cannot be drawn during the capture of a CUDA graph: its replays would repeat "
-                               "them. Draw them before, or leave dropout and the like out of the captured code")
+        n, graph = (n + 3) // 4 * 4, _cuda_graphs.capture(self._device.index)
+        if graph is not None:
+            state, offset = graph.draw(self, n)
+            return 0, offset, state, 1
+        return *self.take(n), None, 0
+
+    def take(self, n):
+        """(seed, offset) of the next n words of each thread, a multiple of 4."""
         found = self._seed, self._offset
-        self._offset += (n + 3) // 4 * 4
+        self._offset += n
         return found
 
     def get_state(self):
         """The state as a uint8 tensor of 16 elements on the CPU, in torch's layout: seed and offset."""
+        _refuse_in_capture("get_state")
         return wrap(np.array([self._seed, self._offset], np.uint64).view(np.uint8))
 
     def set_state(self, new_state):
@@ -210,10 +222,12 @@ class _CudaGenerator(Generator):
 
     def get_offset(self):
         """How many words each thread has taken."""
+        _refuse_in_capture("get_offset")
         return self._offset
 
     def set_offset(self, offset):
         """Goes on after ``offset`` words of each thread, a multiple of 4; RuntimeError for another number."""
+        _refuse_in_capture("set_offset")
         if offset % 4 or offset < 0:
             raise RuntimeError("offset must be a multiple of 4")
         self._offset = int(offset)
@@ -224,6 +238,16 @@ class _CudaGenerator(Generator):
 
     def __reduce__(self):
         return _rebuild, (self.get_state()._a.tobytes(), self._device)
+
+
+def _capturing():
+    return _driver.in_use() and is_capturing()
+
+
+def _refuse_in_capture(name):
+    """RuntimeError for a question about a state that a CUDA graph would answer anew at every replay."""
+    if _capturing():
+        raise RuntimeError(f"Cannot call CUDAGeneratorImpl::{name} during CUDA graph capture.")
 
 
 _cuda_generators = {}       # number of a device -> its default generator

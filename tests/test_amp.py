@@ -211,12 +211,12 @@ def test_a_trace_records_casts():
 
 # ---- GradScaler ------------------------------------------------------------------------------------------------------------
 
-def scaled_steps(lib, device="cpu"):
+def scaled_steps(lib, device="cpu", name="SGD", **settings):
     """Losses, factors and parameters of a run in which some gradients are inf or nan."""
     rng = np.random.default_rng(0)
     w = lib.tensor(rng.normal(size=(3, 2)).astype(np.float32).tolist(), device=device, requires_grad=True)
     b = lib.zeros(2, device=device, requires_grad=True)
-    optimizer = lib.optim.SGD([w, b], lr=0.1, momentum=0.5)
+    optimizer = getattr(lib.optim, name)([w, b], lr=0.1, **settings or {"momentum": 0.5})
     scaler = lib.amp.GradScaler(device, init_scale=8.0, growth_interval=2)
     seen = []
     for step in range(9):
@@ -245,6 +245,47 @@ def test_scaler():
     assert again.state_dict() == scaler.state_dict() == pickle.loads(pickle.dumps(scaler)).state_dict()
     scaler.update(32.0)
     assert scaler.get_scale() == 32.0
+
+
+FUSED = [("SGD", {"momentum": 0.5}), ("Adam", {}), ("AdamW", {"amsgrad": True}), ("Adagrad", {"lr_decay": 0.1})]
+
+
+@pytest.mark.parametrize("name, settings", FUSED, ids=[name for name, _ in FUSED])
+def test_scaler_of_fused_optimisers(name, settings):
+    """An optimiser that is lent the factor and the mark of overflow does what torch's does, on a device, too."""
+    ours, theirs = [scaled_steps(lib, "cpu", name, fused=True, **settings)[0] for lib in LIBRARIES]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    with simulator.installed(seed=1):
+        found, _ = scaled_steps(numtorch, "cuda", name, fused=True, **settings)
+    np.testing.assert_allclose(found, ours, rtol=1e-5)
+
+
+def test_launches_of_the_scaler():
+    """One launch unscales the gradients of a dtype, one adapts the factor; a fused optimiser leaves nothing to wait for."""
+    with simulator.installed(seed=3) as driver:
+        params = [numtorch.ones(n, device="cuda", dtype=t, requires_grad=True) for n in (3, 5000, 0)
+                  for t in (numtorch.float32, numtorch.bfloat16)]
+        params.append(numtorch.ones(3, 2, device="cuda").t().requires_grad_())
+        optimizer, scaler = numtorch.optim.Adam(params, fused=True), numtorch.amp.GradScaler(growth_interval=1)
+        for grown in (2, 4, 2):
+            for p in params:
+                p.grad = numtorch.full_like(p, 65536.0)
+            if grown == 2 and scaler.get_scale() > 65536:
+                params[3].grad[4999] = numtorch.nan
+            scaler.scale(params[0].sum())
+            driver.log, waits, wait = [], [], driver.synchronize_stream
+            driver.synchronize_stream = waits.append
+            scaler.unscale_(optimizer)
+            assert driver.log.count("amp_cuda.unscale_cuda") == 2
+            before = params[1].grad
+            scaler.step(optimizer)
+            scaler.update()
+            driver.synchronize_stream = wait
+            assert not waits and driver.log.count("amp_cuda.unscale_cuda") == 2 and params[1].grad is before
+            assert driver.log.count("amp_cuda.update_scale_cuda") == 1
+            assert scaler.get_scale() == grown * 65536
+        assert {own["step"].item() for own in optimizer.state.values()} == {2.0}
+        assert params[6].grad.tolist() == [[0.25] * 3] * 2 and params[4].grad.shape == (0,)
 
 
 def test_scaler_errors():

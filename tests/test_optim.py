@@ -247,7 +247,6 @@ def parameter(*shape):
     (lambda: optim.Rprop([parameter()], etas=(2, 3)), ValueError, "Invalid eta values: 2, 3"),
     (lambda: optim.LBFGS([{"params": [parameter()]}, {"params": [parameter()]}]), ValueError,
      "LBFGS doesn't support per-parameter options"),
-    (lambda: optim.Adam([parameter()], capturable=True), NotImplementedError, "CUDA graphs"),
     (lambda: optim.SGD([{"params": [parameter()], "differentiable": True}]), NotImplementedError,
      "tensor operations"),
     (lambda: optim.SGD([("a", parameter()), parameter()]), ValueError, "Some param names are missing"),

@@ -29,7 +29,8 @@ def _fresh():
 class GradScaler:
     """Scales losses, unscales gradients, leaves out steps whose gradients have overflowed, and adapts the factor.
 
-    The factor and the marks of overflow stay on the device; ``step`` looks at a mark once.
+    The factor and the marks of overflow stay on the device. ``step`` looks at a mark once; an optimiser with ``fused=True``
+    leaves a step out by itself, so that nothing waits for the device, and a CUDA graph can hold all of it.
 
     Args:
         device (str): "cuda" or "cpu": the device type of the losses.

@@ -1,7 +1,7 @@
 """CUDA graphs: work that is noted once and then started again and again, as a whole, on the same memory."""
 import gc
 
-from ..kernels import _cuda_errors, _driver
+from ..kernels import _cuda_errors, _cuda_graphs, _driver
 from ..kernels._driver import on
 from ..kernels._pool import pool as _pool
 from ._devices import synchronize
@@ -30,13 +30,14 @@ class CUDAGraph:
     """The work of a capture, to be replayed.
 
     What is allocated during the capture is the graph's until ``reset``, or until the last graph of the same ``pool`` is gone.
-    Numbers of Python that the captured code computed are part of the graph: a replay repeats them.
+    Numbers of Python that the captured code computed are part of the graph: a replay repeats them. Random numbers are not: each
+    replay draws those that the code would draw, and advances the generators as it would.
 
     Args:
         keep_graph (bool): True is not built: NotImplementedError.
     """
 
-    _driver = _graph = _pool = _stream = _device = None
+    _driver = _graph = _pool = _stream = _device = _kept = None
 
     def __init__(self, keep_graph=False):
         if keep_graph:
@@ -74,7 +75,7 @@ class CUDAGraph:
         except BaseException:
             self._give_up()
             raise
-        self._stream = stream
+        self._stream, self._kept = stream, _cuda_graphs.begin(device)
 
     def capture_end(self):
         """Ends the capture, on the stream on which it began; ``replay`` may be called from here on."""
@@ -83,17 +84,28 @@ class CUDAGraph:
         if self._driver.stream() != self._stream:
             raise RuntimeError("Capture must end on the same stream it began on.")
         stream, self._stream = self._stream, None
+        _cuda_graphs.end(self._device)
         try:
             self._graph = self._driver.end_capture(stream)
         except BaseException:
             self._give_up()
             raise
         _pool.end_capture(self._device)
+        self._kept.fill()
 
     def _give_up(self):
         _pool.end_capture(self._device)
         _pool.release(self._pool)
-        self._pool = None
+        self._pool = self._kept = None
+
+    def register_generator_state(self, generator):
+        """Says that the capture will draw from ``generator``, of a CUDA device; all that it draws from are noted anyway.
+
+        Raises:
+            RuntimeError: it is the CPU's.
+        """
+        if generator.device.type != "cuda":
+            raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
 
     def instantiate(self):
         """Nothing is left to do: ``capture_end`` has made the graph ready."""
@@ -107,8 +119,10 @@ class CUDAGraph:
         """Puts the captured work into the current stream."""
         self._captured("replay")
         with on(self._device):
-            _cuda_errors.expect(self._device, self._driver.stream())
-            self._driver.launch_graph(self._graph, self._driver.stream())
+            stream = self._driver.stream()
+            _cuda_errors.expect(self._device, stream)
+            self._kept.renew(stream)
+            self._driver.launch_graph(self._graph, stream)
 
     def reset(self):
         """Forgets the graph and gives up its memory."""
@@ -118,7 +132,7 @@ class CUDAGraph:
                 with on(self._device):
                     self._driver.destroy_graph(graph)
                 _pool.release(self._pool)
-            self._pool = None
+            self._pool = self._kept = None
 
     def __del__(self):
         if _driver is not None:                 # None once the interpreter has taken the modules apart
@@ -179,11 +193,16 @@ class graph:
             self.stream_ctx.__exit__()
             raise
 
-    def __exit__(self, *exc):
+    def __exit__(self, kind, error, trace):
         try:
             self.cuda_graph.capture_end()
+            if error is not None:
+                self.cuda_graph.reset()         # half of a graph is of no use
+        except RuntimeError:
+            if error is None:
+                raise                           # else the driver repeats what went wrong in the block
         finally:
-            self.stream_ctx.__exit__(*exc)
+            self.stream_ctx.__exit__(kind, error, trace)
 
 
 @_driver.on_change.append

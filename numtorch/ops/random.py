@@ -10,7 +10,7 @@ import numpy as np
 from .. import devices, dtypes
 from .. import kernels as K
 from .. import shape as shapes
-from ..kernels._device import DeviceArray
+from ..kernels._device import DeviceArray, is_capturing
 from ..op import grad_name, needs_grad, op, put_out, record, type_name
 from ..random import chosen, draw_multinomial, draw_permutation, generator_of
 from ..tensor import Tensor, contiguous_format, preserve_format, wrap
@@ -473,8 +473,8 @@ def poisson(input, generator=None):
 
 
 def _poisson_on_device(rates, generator):
-    """Poisson numbers of an array's dtype and shape; waits for the device, to look at the rates."""
-    if rates.size and not extremes(rates)[0] >= 0:
+    """Poisson numbers of an array's dtype and shape; waits for the device, to look at the rates, unless a graph is captured."""
+    if rates.size and not is_capturing() and not extremes(rates)[0] >= 0:
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     counts = np.empty(rates.shape, np.float64, like=rates)
     K.random_cuda.poisson(generator_of(rates.device, generator), rates.astype(np.float64, order="C").reshape(-1),
@@ -526,16 +526,17 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
 
 
 def _multinomial_on_device(generator, p, samples, replacement):
-    """``draw_multinomial`` on a CUDA device; waits for it, to look at the weights."""
+    """``draw_multinomial`` on a CUDA device; waits for it, to look at the weights, unless a graph is captured."""
     out = np.empty((p.shape[0], samples), np.int64, like=p)
     if not out.size:
         return out
     generator = generator_of(p.device, generator)
-    low, high = extremes(p) if p.size else (0, 0)
+    look = not is_capturing()
+    low, high = extremes(p) if p.size and look else (0, 0)
     if not (low >= 0 and high < math.inf):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     weights = wrap(np.asarray(p, draw.work_dtype(p), like=p))
-    if not p.size or extremes(weights.sum(1)._a)[0] == 0:
+    if not p.size or look and extremes(weights.sum(1)._a)[0] == 0:
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     if replacement and samples > 1:
         K.random_cuda.multinomial(generator, weights.cumsum(1)._a, out)

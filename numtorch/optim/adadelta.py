@@ -1,5 +1,5 @@
 """Adadelta."""
-from .optimizer import Fused, check_not_negative, check_rate, run, scalar, zeros_like
+from .optimizer import Fused, check_not_negative, check_rate, rate, scalar, zeros_like
 
 
 class Adadelta(Fused):
@@ -12,7 +12,8 @@ class Adadelta(Fused):
         eps (float): added to both means.
         weight_decay (float): at least 0.
         foreach: accepted; the step is always one fused kernel.
-        capturable, differentiable: True is not built.
+        capturable (bool): for CUDA graphs: step counts are on the parameters' device.
+        differentiable: True is not built.
         maximize (bool): climb instead.
     """
 
@@ -27,9 +28,9 @@ class Adadelta(Fused):
 
     def _step_group(self, group):
         columns = self._columns(group, ("square_avg", "acc_delta"), ("step",), _start)
-        run("adadelta", columns, 4, 1, float(group["lr"]), float(group["rho"]), float(group["eps"]),
+        self._run("adadelta", columns, 4, 1, rate(group), float(group["rho"]), float(group["eps"]),
             float(group["weight_decay"]), -1.0 if group["maximize"] else 1.0)
 
 
-def _start(p):
-    return {"step": scalar(), "square_avg": zeros_like(p), "acc_delta": zeros_like(p)}
+def _start(p, near):
+    return {"step": scalar(0.0, near), "square_avg": zeros_like(p), "acc_delta": zeros_like(p)}

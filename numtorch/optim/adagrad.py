@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..tensor import wrap
-from .optimizer import Fused, check_not_negative, check_rate, run, scalar
+from .optimizer import Fused, check_not_negative, check_rate, near, rate, scalar
 
 
 class Adagrad(Fused):
@@ -13,7 +13,9 @@ class Adagrad(Fused):
         lr (float or Tensor): learning rate.
         lr_decay, weight_decay, initial_accumulator_value, eps (float): at least 0; s starts at
             initial_accumulator_value.
-        foreach, fused: accepted; the step is always one fused kernel.
+        foreach: accepted; the step is always one fused kernel.
+        fused (bool): on CUDA nothing waits for the device: what the rates depend on is there, and ``GradScaler``
+            leaves the choice of a step to the kernel.
         maximize (bool): climb instead.
         differentiable: True is not built.
     """
@@ -28,13 +30,13 @@ class Adagrad(Fused):
                                       maximize=maximize, differentiable=differentiable, fused=fused))
         for group in self.param_groups:
             for p in group["params"]:
-                self.state[p].update(self._start(p, group))
+                self.state[p].update(self._start(p, near(group, p), group))
 
-    def _start(self, p, group):
+    def _start(self, p, near, group):
         value = group["initial_accumulator_value"]
         if p.is_complex():
             value = complex(value, value)
-        return {"step": scalar(), "sum": wrap(np.full(p._a.shape, value, p._a.dtype, like=p._a))}
+        return {"step": scalar(0.0, near), "sum": wrap(np.full(p._a.shape, value, p._a.dtype, like=p._a))}
 
     def share_memory(self):
         """Moves the sums to memory that processes share, for training by several of them."""
@@ -42,6 +44,6 @@ class Adagrad(Fused):
             state["sum"].share_memory_()
 
     def _step_group(self, group):
-        columns = self._columns(group, ("sum",), ("step",), lambda p: self._start(p, group))
-        run("adagrad", columns, 3, 1, float(group["lr"]), float(group["lr_decay"]),
+        columns = self._columns(group, ("sum",), ("step",), lambda p, near: self._start(p, near, group))
+        self._run("adagrad", columns, 3, 1, rate(group), float(group["lr_decay"]),
             float(group["weight_decay"]), float(group["eps"]), -1.0 if group["maximize"] else 1.0)

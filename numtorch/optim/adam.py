@@ -1,6 +1,6 @@
 """Adam."""
 from ..tensor import Tensor
-from .optimizer import Fused, check_betas, check_not_negative, check_rate, run, scalar, zeros_like
+from .optimizer import Fused, check_betas, check_not_negative, check_rate, rate, scalar, zeros_like
 
 
 class Adam(Fused):
@@ -18,8 +18,11 @@ class Adam(Fused):
             taken from p directly.
         amsgrad (bool): divide by the largest v so far.
         maximize (bool): climb instead.
-        foreach, fused: accepted; the step is always one fused kernel.
-        capturable, differentiable: True is not built.
+        foreach: accepted; the step is always one fused kernel.
+        fused (bool): on CUDA nothing waits for the device: what the rates depend on is there, and ``GradScaler``
+            leaves the choice of a step to the kernel.
+        capturable (bool): for CUDA graphs: step counts are on the parameters' device.
+        differentiable: True is not built.
 
     >>> import numtorch as torch
     >>> w = torch.ones(1, requires_grad=True)
@@ -34,7 +37,7 @@ class Adam(Fused):
                  foreach=None,
                  maximize=False, capturable=False, differentiable=False, fused=None,
                  decoupled_weight_decay=False):
-        check_rate(lr, foreach)
+        check_rate(lr, foreach and not capturable)
         check_not_negative(epsilon=eps)
         check_betas(betas)
         check_not_negative(weight_decay=weight_decay)
@@ -50,10 +53,10 @@ class Adam(Fused):
         amsgrad, (beta1, beta2) = group["amsgrad"], group["betas"]
         names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
 
-        def start(p):
-            return {"step": scalar(), **{name: zeros_like(p) for name in names}}
+        def start(p, near):
+            return {"step": scalar(0.0, near), **{name: zeros_like(p) for name in names}}
 
-        run("adam", self._columns(group, names, ("step",), start), 2 + len(names), 1, float(group["lr"]),
+        self._run("adam", self._columns(group, names, ("step",), start), 2 + len(names), 1, rate(group),
             float(beta1),
             float(beta2), float(group["eps"]), float(group["weight_decay"]),
             bool(group["decoupled_weight_decay"]), -1.0 if group["maximize"] else 1.0, bool(amsgrad))

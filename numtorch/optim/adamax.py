@@ -1,5 +1,5 @@
 """Adamax."""
-from .optimizer import Fused, check_betas, check_not_negative, check_rate, run, scalar, zeros_like
+from .optimizer import Fused, check_betas, check_not_negative, check_rate, rate, scalar, zeros_like
 
 
 class Adamax(Fused):
@@ -11,12 +11,13 @@ class Adamax(Fused):
         lr (float or Tensor), betas (pair), eps, weight_decay (float): as for ``Adam``.
         foreach: accepted; the step is always one fused kernel.
         maximize (bool): climb instead.
-        capturable, differentiable: True is not built.
+        capturable (bool): for CUDA graphs: step counts are on the parameters' device.
+        differentiable: True is not built.
     """
 
     def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, foreach=None, *,
                  maximize=False, differentiable=False, capturable=False):
-        check_rate(lr, foreach)
+        check_rate(lr, foreach and not capturable)
         check_not_negative(epsilon=eps)
         check_betas(betas)
         check_not_negative(weight_decay=weight_decay)
@@ -27,9 +28,9 @@ class Adamax(Fused):
 
     def _step_group(self, group):
         columns = self._columns(group, ("exp_avg", "exp_inf"), ("step",), _start)
-        run("adamax", columns, 4, 1, float(group["lr"]), *map(float, group["betas"]), float(group["eps"]),
+        self._run("adamax", columns, 4, 1, rate(group), *map(float, group["betas"]), float(group["eps"]),
             float(group["weight_decay"]), -1.0 if group["maximize"] else 1.0)
 
 
-def _start(p):
-    return {"step": scalar(), "exp_avg": zeros_like(p), "exp_inf": zeros_like(p)}
+def _start(p, near):
+    return {"step": scalar(0.0, near), "exp_avg": zeros_like(p), "exp_inf": zeros_like(p)}

@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..tensor import wrap
-from .optimizer import Fused, check_not_negative, check_rate, run, scalar
+from .optimizer import Fused, check_not_negative, check_rate, rate, scalar
 
 
 class ASGD(Fused):
@@ -16,7 +16,8 @@ class ASGD(Fused):
             penalty.
         foreach: accepted; the step is always one fused kernel.
         maximize (bool): climb instead.
-        capturable, differentiable: True is not built.
+        capturable (bool): for CUDA graphs: step counts are on the parameters' device.
+        differentiable: True is not built.
     """
 
     def __init__(self, params, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0, foreach=None,
@@ -29,10 +30,10 @@ class ASGD(Fused):
                                       capturable=capturable))
 
     def _step_group(self, group):
-        def start(p):
-            return {"step": scalar(), "eta": scalar(float(group["lr"])), "mu": scalar(1.0),
+        def start(p, near):
+            return {"step": scalar(0.0, near), "eta": scalar(float(group["lr"]), near), "mu": scalar(1.0, near),
                     "ax": wrap(np.zeros(p._a.shape, p._a.dtype, like=p._a))}
 
-        run("asgd", self._columns(group, ("ax",), ("eta", "mu", "step"), start), 3, 3, float(group["lr"]),
+        self._run("asgd", self._columns(group, ("ax",), ("eta", "mu", "step"), start), 3, 3, rate(group),
             float(group["lambd"]), float(group["alpha"]), float(group["t0"]), float(group["weight_decay"]),
             -1.0 if group["maximize"] else 1.0)

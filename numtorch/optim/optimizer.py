@@ -11,6 +11,8 @@ from .. import dtypes
 from .. import kernels as K
 from ..autograd.grad_mode import enable_grad, no_grad
 from ..autograd.node import RemovableHandle
+from ..kernels import _driver
+from ..kernels._device import DeviceArray, is_capturing
 from ..tensor import Tensor, storage_of, wrap
 
 _global_pre_hooks, _global_post_hooks = OrderedDict(), OrderedDict()
@@ -199,11 +201,12 @@ class Optimizer:
         if any(len(g["params"]) != len(s["params"]) for g, s in zip(groups, saved)):
             raise ValueError("loaded state dict contains a parameter group that doesn't match the size of "
                              "optimizer's group")
-        params = {number: p for g, s in zip(groups, saved) for number, p in zip(s["params"], g["params"])}
+        params = {number: (p, s) for g, s in zip(groups, saved) for number, p in zip(s["params"], g["params"])}
         state = defaultdict(dict)
         for key, value in state_dict["state"].items():
             if key in params:
-                state[params[key]] = _fit(value, params[key])
+                p, group = params[key]
+                state[p] = _fit(value, p, counts_on_device(group))
             else:
                 state[key] = value
         for group, new in zip(groups, saved):
@@ -305,9 +308,6 @@ class Optimizer:
             raise NotImplementedError(f"{name}: differentiable=True is not built, the step is a kernel "
                                       "outside of autograd; write the update with tensor operations (p = p "
                                       "- lr * g) to differentiate it")
-        if group.get("capturable"):
-            raise NotImplementedError(f"{name}: capturable=True is for CUDA graphs, which numtorch does not "
-                                      "have; leave it False")
 
 
 _OFF = {"maximize": False, "foreach": None, "fused": None, "differentiable": False, "capturable": False,
@@ -317,7 +317,19 @@ _SCALARS = ("step", "mu_product", "eta", "mu")          # Python numbers in chec
 
 
 class Fused(Optimizer):
-    """An optimiser whose step is one kernel call for all parameters of a group."""
+    """An optimiser whose step is one kernel call for all parameters of a group.
+
+    Step counts, and what else the rates depend on, are on the host, or with ``capturable`` or ``fused`` on the parameters'
+    device, where a CUDA graph can advance them; the learning rate may then be a tensor there. ``GradScaler`` lends a fused
+    optimiser ``grad_scale`` and ``found_inf``, tensors, for the time of a step.
+    """
+
+    grad_scale = found_inf = None
+
+    def __init__(self, params, defaults):
+        super().__init__(params, defaults)
+        if defaults.get("fused"):
+            self._step_supports_amp_scaling = True
 
     def __setstate__(self, state):
         """Takes over a state; settings that an old checkpoint does not know get the value that means off."""
@@ -326,10 +338,11 @@ class Fused(Optimizer):
             for name, value in _OFF.items():
                 if name in self.defaults:
                     group.setdefault(name, value)
-        for own in self.state.values():
-            for name in _SCALARS:
-                if name in own and not isinstance(own[name], Tensor):
-                    own[name] = scalar(float(own[name]))
+            for p in group["params"]:
+                own = self.state.get(p, ())
+                for name in _SCALARS:
+                    if name in own and not isinstance(own[name], Tensor):
+                        own[name] = scalar(float(own[name]), near(group, p))
 
     def step(self, closure=None):
         """One update of all parameters from their gradients.
@@ -340,21 +353,61 @@ class Fused(Optimizer):
 
         Returns:
             What the closure returned, or None.
+
+        Raises:
+            RuntimeError: it would become part of a CUDA graph, and a group is not ``capturable``.
         """
+        if "capturable" in self.defaults and _driver.in_use():
+            self._check_capture()
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        if self.grad_scale is not None:
+            self._unscale()
         for group in self.param_groups:
             self._step_group(group)
         return loss
+
+    _told = False
+
+    def _check_capture(self):
+        """torch's error for a capture that would repeat step counts of the host, and its warning for the reverse."""
+        capturable, capturing = all(group["capturable"] for group in self.param_groups), is_capturing()
+        if capturing and not capturable:
+            raise RuntimeError(f"Attempting CUDA graph capture of step() for an instance of {type(self).__name__} but "
+                               "param_groups' capturable is False.")
+        if capturable and not capturing and not self._told:
+            warnings.warn("This instance was constructed with capturable=True or some of all the param_groups came with "
+                          "capturable=True, but step() is running without CUDA graph capture. If you never intend to "
+                          "graph-capture this instance, capturable=True can impair performance, and you should set "
+                          "capturable=False.", stacklevel=4)
+            self._told = True
+
+    def _unscale(self):
+        """Divides all gradients by ``grad_scale``."""
+        from ..amp._scaling import unscale_all
+
+        inverse = self.grad_scale.double().reciprocal().float()
+        with no_grad():
+            unscale_all([p._grad for group in self.param_groups for p in group["params"] if p._grad is not None], inverse)
+
+    def _run(self, kernel, arrays, vectors, scalars, *hyper):
+        """Calls the kernel named ``kernel`` on the columns ``arrays``; nothing happens where ``found_inf`` is not 0."""
+        if not arrays:
+            return
+        family, found = K.optim, self.found_inf
+        if found is None:
+            family.run(getattr(family, kernel), arrays, vectors, scalars, *hyper)
+        else:
+            family.run(getattr(family, kernel), arrays, vectors, scalars, *hyper, skip=found._a)
 
     def _columns(self, group, vectors, scalars, start):
         """The flat list of arrays that ``kernels.optim.run`` takes: of each parameter with a gradient p, g
         and its state.
 
-        ``vectors`` and ``scalars`` name the state in the order of the kernel's columns; ``start(p)`` makes
-        it.
+        ``vectors`` and ``scalars`` name the state in the order of the kernel's columns; ``start(p, near)`` makes
+        it, the scalars like the array ``near`` or, for None, on the host.
         """
         arrays, state = [], self.state
         for p in group["params"]:
@@ -363,7 +416,8 @@ class Fused(Optimizer):
                 continue
             own = state[p]
             if not own:
-                own.update(start(p))
+                check_no_capture(self)
+                own.update(start(p, near(group, p)))
             arrays.append(p._a)
             arrays.append(grad._a)
             for name in vectors:
@@ -371,6 +425,8 @@ class Fused(Optimizer):
             for name in scalars:
                 arrays.append(own[name]._a)
             advance_version(p)
+        if group.get("capturable") and not all(a.__class__ is DeviceArray for a in arrays):
+            raise AssertionError("If capturable=True, params and state_steps must be on supported devices: ['cuda'].")
         return arrays
 
 
@@ -384,17 +440,38 @@ def zeros_like(p):
     return wrap(np.zeros_like(p._a, order="C"))
 
 
-def scalar(value=0.0):
-    """A 0-dim state tensor, such as a step count: float32, or float64 where that is the default dtype."""
-    wide = dtypes.get_default_dtype() is dtypes.float64
-    return wrap(np.array(value, np.float64 if wide else np.float32))
+def scalar(value=0.0, near=None):
+    """A 0-dim state tensor, such as a step count: float32, or float64 where that is the default dtype.
+
+    near: an array on whose device it is to be; None: on the host.
+    """
+    kind = np.float64 if dtypes.get_default_dtype() is dtypes.float64 else np.float32
+    return wrap(np.array(value, kind) if near is None else np.full((), value, kind, like=near))
 
 
-def run(kernel, arrays, vectors, scalars, *hyper):
-    """Calls the kernel named ``kernel`` on the columns ``arrays``."""
-    if arrays:
-        family = K.optim
-        family.run(getattr(family, kernel), arrays, vectors, scalars, *hyper)
+def counts_on_device(group):
+    """Whether step counts of a group are with its parameters, on a CUDA device."""
+    return bool(group.get("capturable") or group.get("fused"))
+
+
+def near(group, p):
+    """Where the scalars of a parameter's state are: with its array, or None for the host."""
+    return p._a if counts_on_device(group) and p.is_cuda else None
+
+
+def rate(group):
+    """The learning rate of a group for the kernels: a float, or an array on the device where the step counts are, too."""
+    lr = group["lr"]
+    if lr.__class__ is float:
+        return lr
+    return lr._a if isinstance(lr, Tensor) and lr.is_cuda and counts_on_device(group) else float(lr)
+
+
+def check_no_capture(optimizer):
+    """RuntimeError for a state that would be made, and so made again at every replay, in a CUDA graph."""
+    if _driver.in_use() and is_capturing():
+        raise RuntimeError(f"the state of {type(optimizer).__name__} would be made inside of a CUDA graph, whose replays would "
+                           "make it anew: call step() once before the capture")
 
 
 def check_rate(lr, foreach=None):
@@ -422,17 +499,21 @@ def check_betas(betas):
             raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
 
 
-def _fit(value, param, key=None):
-    """State from a dict as ``param`` needs it: tensors in its dtype on its device, step counts as they are, containers
-    walked."""
+def _fit(value, param, on_device, key=None):
+    """State from a dict as ``param`` needs it: tensors in its dtype on its device, containers walked.
+
+    Step counts stay as they are; these and other scalars are float32 on a CUDA device if ``on_device``, else on the host.
+    """
     if isinstance(value, Tensor):
+        if key in _SCALARS and on_device and param.is_cuda:
+            return value.to(param.device, dtypes.float32)
         if key == "step":
             return value
-        return value.to(param.device, param.dtype if param.is_floating_point() else None)
+        return value.to("cpu" if key in _SCALARS else param.device, param.dtype if param.is_floating_point() else None)
     if isinstance(value, dict):
-        return {k: _fit(v, param, k) for k, v in value.items()}
+        return {k: _fit(v, param, on_device, k) for k, v in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
-        return type(value)(_fit(v, param) for v in value)
+        return type(value)(_fit(v, param, on_device) for v in value)
     return value
 
 

@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..tensor import wrap
-from .optimizer import Fused, check_rate, run, scalar, zeros_like
+from .optimizer import Fused, check_rate, scalar, zeros_like
 
 
 class Rprop(Fused):
@@ -17,7 +17,8 @@ class Rprop(Fused):
         step_sizes (pair): least and largest step size.
         foreach: accepted; the step is always one fused kernel.
         maximize (bool): climb instead.
-        capturable, differentiable: True is not built.
+        capturable (bool): for CUDA graphs: step counts are on the parameters' device.
+        differentiable: True is not built.
     """
 
     def __init__(self, params, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50), *, capturable=False,
@@ -30,10 +31,10 @@ class Rprop(Fused):
                                       differentiable=differentiable, capturable=capturable))
 
     def _step_group(self, group):
-        def start(p):
+        def start(p, near):
             lr = float(group["lr"])
             size = np.full(p._a.shape, complex(lr, lr) if p.is_complex() else lr, p._a.dtype, like=p._a)
-            return {"step": scalar(), "prev": zeros_like(p), "step_size": wrap(size)}
+            return {"step": scalar(0.0, near), "prev": zeros_like(p), "step_size": wrap(size)}
 
-        run("rprop", self._columns(group, ("prev", "step_size"), ("step",), start), 4, 1,
+        self._run("rprop", self._columns(group, ("prev", "step_size"), ("step",), start), 4, 1,
             *map(float, group["etas"]), *map(float, group["step_sizes"]), -1.0 if group["maximize"] else 1.0)

@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..tensor import Tensor, wrap
-from .optimizer import Fused, advance_version, check_not_negative, check_rate, run
+from .optimizer import Fused, advance_version, check_no_capture, check_not_negative, check_rate, rate
 
 
 class SGD(Fused):
@@ -18,7 +18,9 @@ class SGD(Fused):
         momentum, dampening, weight_decay (float): at least 0, no upper bound.
         nesterov (bool): needs momentum, and no dampening.
         maximize (bool): climb instead.
-        foreach, fused: accepted; the step is always one fused kernel.
+        foreach: accepted; the step is always one fused kernel.
+        fused (bool): on CUDA nothing waits for the device: what the rates depend on is there, and ``GradScaler``
+            leaves the choice of a step to the kernel.
         differentiable: True is not built.
 
     >>> import numtorch as torch
@@ -44,7 +46,7 @@ class SGD(Fused):
                                       differentiable=differentiable, fused=fused))
 
     def _step_group(self, group):
-        hyper = float(group["lr"]), float(group["weight_decay"]), -1.0 if group["maximize"] else 1.0
+        hyper = rate(group), float(group["weight_decay"]), -1.0 if group["maximize"] else 1.0
         momentum, arrays = float(group["momentum"]), []
         if momentum == 0:
             for p in group["params"]:
@@ -52,7 +54,7 @@ class SGD(Fused):
                 if grad is not None:
                     arrays += (p._a, grad._a)
                     advance_version(p)
-            run("sgd", arrays, 2, 0, *hyper)
+            self._run("sgd", arrays, 2, 0, *hyper)
             return
         fresh, state = [], self.state
         for p in group["params"]:
@@ -62,6 +64,7 @@ class SGD(Fused):
             own = state[p]
             buffer = own.get("momentum_buffer")
             if buffer is None:
+                check_no_capture(self)
                 buffer = own["momentum_buffer"] = wrap(np.zeros(p._a.shape, p._a.dtype, like=p._a))
                 fresh += (p._a, grad._a, buffer._a)
             else:
@@ -69,5 +72,5 @@ class SGD(Fused):
             advance_version(p)
         nesterov = bool(group["nesterov"])
         # b = 0: the first b is g itself
-        run("sgd_momentum", fresh, 3, 0, *hyper, momentum, 0.0, nesterov)
-        run("sgd_momentum", arrays, 3, 0, *hyper, momentum, float(group["dampening"]), nesterov)
+        self._run("sgd_momentum", fresh, 3, 0, *hyper, momentum, 0.0, nesterov)
+        self._run("sgd_momentum", arrays, 3, 0, *hyper, momentum, float(group["dampening"]), nesterov)
