@@ -30,7 +30,7 @@ from ._cuda import WARP, A, T, cuda, load, load_vector, mma, store, store_vector
 
 
 def plain(head, shape):
-    """The parts for vectors of up to ``head`` elements; ``shape``: X and Y of a block, rows and columns of a thread, ``resident``.
+    """The parts for vectors of up to ``head`` elements; ``shape``: X and Y of a block, a thread's rows and columns, ``resident``.
 
     Thread (x, y) has the rows y, y + Y ... and the columns x, x + X ...: neighbours read neighbouring rows of a tile, which are 4
     words apart modulo 32 by the padding of rows, without conflicts of banks. The threads of a row are of one warp.
@@ -121,9 +121,9 @@ def plain(head, shape):
                         store(p, to + e, shared[place + r * step + d + e])
 
     return SimpleNamespace(
-        capability=(7, 5), resident=resident, threads=threads, height=down * rows, width=width, rows=rows, columns=columns, own=own,
-        lanes=across.bit_length() - 1, step=step, narrow=narrow, row=row, column=column, stages=1, fetch=fetch, depart=wait,
-        arrive=wait, dot=dot, keep=keep, kept=kept, put=put, add=add, leave=leave)
+        capability=(7, 5), resident=resident, threads=threads, height=down * rows, width=width, rows=rows, columns=columns,
+        own=own, lanes=across.bit_length() - 1, step=step, narrow=narrow, row=row, column=column, stages=1, fetch=fetch,
+        depart=wait, arrive=wait, dot=dot, keep=keep, kept=kept, put=put, add=add, leave=leave)
 
 
 WARPS = 4
@@ -213,6 +213,6 @@ def tensor_cores(head, width, dtype):
                 store_vector(p, at + r * row_step + d, load_vector(shared, (place + r * step) * 2 + d, 8))
 
     return SimpleNamespace(
-        capability=(8, 0), resident=0, threads=threads, height=height, width=width, rows=2, columns=columns, own=own, lanes=2, step=step,
-        narrow=narrow, row=row, column=column, stages=2, fetch=fetch, depart=depart, arrive=arrive, dot=dot, keep=keep, kept=kept,
-        put=put, add=add, leave=leave)
+        capability=(8, 0), resident=0, threads=threads, height=height, width=width, rows=2, columns=columns, own=own, lanes=2,
+        step=step, narrow=narrow, row=row, column=column, stages=2, fetch=fetch, depart=depart, arrive=arrive, dot=dot, keep=keep,
+        kept=kept, put=put, add=add, leave=leave)

@@ -6,7 +6,7 @@ are no memory of the graph, which only the graph's own work may write: they are 
 import numpy as np
 
 from . import _driver
-from ._device import borrowed, put_host
+from ._device import borrowed, pinned_empty, put_host
 from ._driver import on as on_device
 from ._pool import pool
 
@@ -18,16 +18,24 @@ class Kept:
 
     tables: (array, the values that it gets at the end of the capture).
     draws: generator -> [its seed and offset on the device, which each replay sets anew; words of a thread that a replay takes].
+    sources: page-locked ndarrays that each replay copies to the device.
     """
 
     def __init__(self, device):
-        self.device, self.tables, self.draws = device, [], {}
+        self.device, self.tables, self.draws, self.sources = device, [], {}, []
 
     def table(self, values):
         """An array that holds ``values``, an ndarray, as soon as the capture has ended."""
         array = self._empty(values.shape, values.dtype)
         self.tables.append((array, values))
         return array
+
+    def pinned(self, values):
+        """A page-locked copy of an ndarray, from which replays can copy."""
+        copy = pinned_empty(values.shape, values.dtype)
+        copy[...] = values
+        self.sources.append(copy)
+        return copy
 
     def _empty(self, shape, dtype):
         found = np.empty(shape, dtype)

@@ -17,6 +17,7 @@ from ._cuda import WARP, blocks
 from ._cuda_places import MOST, division
 from ._device import empty
 
+FLOAT32 = np.dtype(np.float32)
 FEW_ROWS = 4            # output channels of a group up to which no tile is used
 RESIDENT = 3            # blocks that a multiprocessor has room for
 LEAST_SLICES = 16       # slices of the inner dimension that a part of a split product has at least
@@ -161,7 +162,7 @@ def _add_parts(sums, bias, out, splits, volume, channels):
 
 
 def _computed(dtype):
-    return dtype if dtype == np.float64 else np.dtype(np.float32)
+    return dtype if dtype.char == "d" else FLOAT32
 
 
 def _check(x, w, y):

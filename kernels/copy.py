@@ -181,30 +181,46 @@ def join(out, x0, x1, x2, x3, x4, x5, x6, x7, e0, e1, e2, e3, e4, e5, e6, e7, ro
 
 def concatenate(arrays, axis):
     """numpy.concatenate of DeviceArrays of one dtype: eight contiguous ones by one kernel, others each by itself."""
-    shape = list(arrays[0].shape)
-    shape[axis] = sum([a.shape[axis] for a in arrays])
-    out = empty(shape, arrays[0].dtype, arrays[0].device)
-    inner, outer = math.prod(shape[axis + 1:]), math.prod(shape[:axis])
+    like, places = arrays[0], 0
+    for a in arrays:
+        places |= a.ptr
+    shape, word, joins = _joins(tuple([a.shape for a in arrays]), axis, like.dtype.itemsize, places & 15)
+    out = empty(shape, like.dtype, like.device)
     arrays = [a for a in arrays if a.size]
-    if not arrays:
-        return out
-    widths = [a.shape[axis] * inner for a in arrays]
-    itemsize = out.itemsize
-    ratio = math.gcd(16 // itemsize, *widths)
-    while any([a.ptr % (ratio * itemsize) for a in arrays]):
-        ratio //= 2
-    word, first = WORDS[ratio * itemsize], 0
-    for k in range(0, len(arrays), JOINED):
-        group, ends = arrays[k:k + JOINED], list(itertools.accumulate([n // ratio for n in widths[k:k + JOINED]]))
-        pad, width, count = JOINED - len(ends), ends[-1], ends[-1] * outer
-        if count > MOST or not all([a.flags.c_contiguous for a in group]):
-            _join_apart(out, group, axis, first * ratio // inner)
-        else:
+    at = 0
+    for k, (grid, numbers) in zip(range(0, len(arrays), JOINED), joins):
+        group = arrays[k:k + JOINED]
+        if grid and all([a.flags.c_contiguous for a in group]):
             pointers = [Pointer(a.ptr, word, a.device) for a in (out, *group)]
-            join.launch(blocks(count, THREADS), THREADS, *pointers, *[None] * pad, *ends, *[width] * pad,
-                        shape[axis] * inner // ratio, first, *division(width), count)
-        first += width
+            join.launch(grid, THREADS, *pointers, *[None] * (JOINED - len(group)), *numbers)
+        else:
+            _join_apart(out, group, axis, at)
+        at += sum([a.shape[axis] for a in group])
     return out
+
+
+@lru_cache(4096)
+def _joins(shapes, axis, itemsize, places):
+    """(shape of the result, type of the words, launches of ``join`` as (grid, numbers)); grid 0 where there is too much for one.
+
+    ``places``: the lowest bits of the arrays' addresses, together.
+    """
+    shape = list(shapes[0])
+    shape[axis] = sum([own[axis] for own in shapes])
+    inner, outer = math.prod(shape[axis + 1:]), math.prod(shape[:axis])
+    widths = [own[axis] * inner for own in shapes if 0 not in own]
+    ratio = math.gcd(16 // itemsize, *widths)
+    while places % (ratio * itemsize):
+        ratio //= 2
+    first, found = 0, []
+    for k in range(0, len(widths), JOINED):
+        ends = list(itertools.accumulate([n // ratio for n in widths[k:k + JOINED]]))
+        width, count = ends[-1], ends[-1] * outer
+        grid = blocks(count, THREADS) if count <= MOST else 0
+        found.append((grid, grid and [*ends, *[width] * (JOINED - len(ends)), shape[axis] * inner // ratio, first,
+                                      *map(np.uint32, (*division(width), count))]))
+        first += width
+    return tuple(shape), WORDS[ratio * itemsize], found
 
 
 def _join_apart(out, arrays, axis, first):

@@ -98,7 +98,7 @@ def lower_to(base, place, source, at, good):
 @device_kernel("q* q* q~ q q q q*" + " q" * 12 + " I" * 10, threads=THREADS)
 def locate(places, ats, index, step, low, n, bad, b0, b1, b2, b3, t0, t1, t2, t3, s0, s1, s2, s3, n1, f1, h1, n2, f2, h2, n3, f3,
            h3, count):
-    """places and ats (count,) = where each element lies in the indexed array, ``PASSED`` for a bad index, and in the other one."""
+    """places and ats (count,) = where each element lies in the indexed array (``PASSED``: a bad index) and in the other."""
     i = np.uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
     if i < count:
         good, place, at = located(i, index, step, low, n, bad, b0, b1, b2, b3, t0, t1, t2, t3, s0, s1, s2, s3, n1, f1, h1, n2,

@@ -10,9 +10,11 @@ import numpy as np
 
 from ._cuda import FLOATING, REAL, A, cuda, device_kernel, load, load_vector, store, store_vector
 from ._cuda_rows import above, block_pair_sum, by_rows, divided, layout, parts, take_in, take_in_vector, width_of
+from ._device import empty, several
 from ._math import exp, log
 from .softmax_cuda import COLUMN_THREADS, column_block, column_place, column_total
 
+FLOAT32 = np.dtype(np.float32)
 THREADS = 256
 SHARE = 1 << 15     # numbers that one block adds up
 
@@ -176,14 +178,18 @@ def add_losses(losses, weights, total, divisor, m, share, mean):
 # ---- launching -------------------------------------------------------------------------------------------------------------
 
 def _new(x, *shape):
-    return np.empty(shape, np.float32 if x.itemsize == 2 else x.dtype, like=x)
+    return empty(shape, _computed(x), x.device)
+
+
+def _computed(x):
+    return FLOAT32 if x.dtype.itemsize == 2 else x.dtype
 
 
 def cross_entropy(x, target, weight, ignore):
     """(losses, weights, tops, logs), each (outer inner,), for scores (outer, n, inner) and int64 targets (outer inner,)."""
     m, n, inner = x.shape
     rows = m * inner
-    found = [_new(x, rows) for _ in range(4)]
+    found = several(4, rows, _computed(x), x.device)
     losses, weights, tops, logs = found
     weighted = weight is not None
     if inner > 1:
@@ -216,7 +222,7 @@ def picked(x, target, weight, ignore):
     """(losses, weights), each (outer inner,), for log-probabilities (outer, n, inner) and int64 targets (outer inner,)."""
     m, n, inner = x.shape
     rows = m * inner
-    losses, weights = _new(x, rows), _new(x, rows)
+    losses, weights = several(2, rows, _computed(x), x.device)
     nll.launch(-(-rows // THREADS), THREADS, x, target, weight, losses, weights, rows, n, inner, weight is not None, ignore)
     return losses, weights
 
@@ -236,9 +242,9 @@ def reduced(losses, weights, mean):
     blocks = -(-m // SHARE)
     threads = min(1024, -(-min(m, SHARE) // 32) * 32)
     if blocks > 1:
-        parts = _new(losses, blocks), _new(losses, blocks)
+        parts = several(2, blocks, losses.dtype, losses.device)
         add_losses.launch(blocks, threads, losses, weights, *parts, m, SHARE, False)
         return reduced(*parts, mean)
-    total, divisor = _new(losses), _new(losses)
+    total, divisor = several(2, (), losses.dtype, losses.device)
     add_losses.launch(1, threads, losses, weights, total, divisor, m, SHARE, mean)
     return total, divisor

@@ -250,6 +250,7 @@ def set_float32_precision(precision):
     _precision[0] = precision
 
 
+@lru_cache(None)
 def _on_device():
     """The module of products on a GPU; not loaded where there is none."""
     from . import matmul_cuda

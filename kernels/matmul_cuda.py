@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _cuda_gemv, _cuda_mma, _driver
-from ._cuda import blocks
+from ._cuda import apart, blocks
 from ._cuda_gemm import PRODUCTS, SHAPES, WIDE_A, WIDE_B, WIDE_OUT
 from ._cuda_gemv import COLUMNS, EDGE, EXACT_ROWS, ROWS, THREADS, WARPS
 from ._device import DeviceArray, empty, full
 from .matmul import float32_precision
+from .reduce_cuda import reduced
 
 # the tiles of each kind of product, small ones first: name or size, rows, columns, inner indices of a slice, and how many
 # multiplications a multiprocessor does in a cycle while it has blocks enough
@@ -42,10 +43,8 @@ def affine(a, b, d, alpha, beta, out=None):
 
     ``out``, contiguous, takes the result; of real numbers it may be ``d`` itself, which a thread reads only where it then writes.
     """
-    for x in (a, b, d):
-        if x is not None and (x.__class__ is not DeviceArray or x.device != a.device):
-            raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices, "
-                               f"{_place(a)} and {_place(b if a.__class__ is not DeviceArray else x)}!")
+    if a.__class__ is not b.__class__ or d is not None and d.__class__ is not DeviceArray:
+        apart((a, b, d))        # kernels look at the numbers of devices, when they are launched
     found = _affine(a, b, d, alpha, 0 if d is None else beta, a.shape[-2], b.shape[-1], a.shape[-1], out)
     if out is None:
         return found if found.dtype == a.dtype else found.astype(a.dtype)
@@ -54,15 +53,11 @@ def affine(a, b, d, alpha, beta, out=None):
     return out
 
 
-def _place(x):
-    return f"cuda:{x.device}" if x.__class__ is DeviceArray else "cpu"
-
-
 def column_sum(a):
-    """The sums of the columns of a matrix: its transpose times ones, which are one number that is read again and again."""
-    rows, columns = a.shape
-    ones = np.broadcast_to(full((1, 1), 1, a.dtype, a.device), (rows, 1))
-    return matmul(a.swapaxes(0, 1), ones).reshape(columns)
+    """The sums of the columns of a matrix."""
+    if not len(a):
+        return full(a.shape[1:], 0, a.dtype, a.device)
+    return reduced("sum", a, (0,))
 
 
 def _affine(a, b, d, alpha, beta, m, n, k, out=None):

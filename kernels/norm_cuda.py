@@ -24,6 +24,7 @@ from ._cuda_rows import (
     parts,
     width_of,
 )
+from ._device import several
 
 WEIGHT, BIAS = 1, 2     # which of both there is, or is wanted
 SUMS_HOLD = {1: 4, 2: 8, 4: 8, 8: 8}        # numbers that a lane keeps beside its sums by column, by the width of an access
@@ -404,14 +405,13 @@ def backward(g, x, weight, mean, rstd, gx, gweight, gbias, groups=1, span=1, cen
         LONG_BACKWARD[width].launch(m, MOST_THREADS, g, x, weight, mean, rstd, gx, n, groups, span, affine, centred)
         if wanted:
             p = min(PARTS, -(-m // (4 * SHARED_BY)))
-            products, sums = np.empty((p, n), mean.dtype, like=x), np.empty((p, n), mean.dtype, like=x)
+            products, sums = several(2, (p, n), mean.dtype, x.device)
             product_sums.launch((-(-n // COLUMNS), p), (COLUMNS, SHARED_BY), g, x, mean, rstd, products, sums, m, n)
             _add_parts(products, sums, gweight, gbias, wanted)
     else:
         whole, blocks, threads, shift = layout(m, n, width, LANES_HOLD, SUMS_HOLD[width])
         p = min(PARTS, blocks)
-        products = np.empty((p, n), mean.dtype, like=x) if wanted & WEIGHT else None
-        sums = np.empty((p, n), mean.dtype, like=x) if wanted & BIAS else None
+        products, sums = several(2, (p, n), mean.dtype, x.device) if wanted else (None, None)
         BACKWARD[whole][width].launch(p, threads, g, x, weight, mean, rstd, gx, products, sums, m, n, shift, groups, span, affine,
                                       centred, wanted)
         if wanted:
@@ -432,7 +432,7 @@ def _channel_gradients(g, x, mean, rstd, gweight, gbias, groups, span):
     m, n = x.shape
     runs = n // span
     count = m * runs
-    products, sums = np.empty(count, mean.dtype, like=x), np.empty(count, mean.dtype, like=x)
+    products, sums = several(2, count, mean.dtype, x.device)
     width = width_of(span, g, x)
     whole, blocks, threads, shift = layout(count, span, width)
     RUNS[whole][width].launch(blocks, threads, g, x, mean, rstd, products, sums, count, span, shift, runs)

@@ -5,11 +5,13 @@ else goes to ``strided``, which computes each array's place from the indices of 
 walks as one are merged first, so that more are rare. Any input may be a number instead, an argument of the kernel.
 """
 import linecache
+from functools import lru_cache
 
 import numpy as np
 
 from . import _cuda, _driver, pointwise
-from ._cuda import DeviceKernel, blocks, computed_in
+from ._cuda import DeviceKernel, apart, blocks, computed_in
+from ._cuda_places import MOST, division, quotient
 from ._device import DeviceArray, empty
 
 THREADS = 256
@@ -68,18 +70,15 @@ def strided_source(formula, names, dims):
     for k in ins:
         arguments += [f"x{k}", f"m{k}", *_number_arguments(k, names[k]), *(f"s{k}_{d}" for d in axes)]
         words += [_LETTER[names[k]] + "~", "q", *_number_words(names[k]), *("q" for d in axes)]
-    arguments += ["out", *(f"so_{d}" for d in axes), *(f"n{d}" for d in axes), "n"]
-    words += [_LETTER[names[-1]] + "~"] + ["q"] * (2 * dims + 1)
+    arguments += ["out", *(f"so_{d}" for d in axes), *(f"{letter}{d}" for d in axes[1:] for letter in "nfh"), "n"]
+    words += [_LETTER[names[-1]] + "~", *("q" for d in axes), *("I" for d in axes[1:] for _ in "nfh"), "I"]
     lines = [f"def {formula}_strided({', '.join(arguments)}):",
              f'    """out[i0, i1 ...] = {formula}(...) on {", ".join(names)}, {dims} dimensions, one element a thread."""',
-             f"    i = cuda.blockIdx.x * {THREADS} + cuda.threadIdx.x", "    if i >= n:", "        return",
-             "    if n <= 0x7FFFFFFF:      # a division takes 56 instructions, one of 64 bits 344", "        r = np.uint32(i)"]
+             f"    rest = np.uint32(cuda.blockIdx.x * {THREADS} + cuda.threadIdx.x)", "    if rest >= n:", "        return"]
     for d in reversed(axes[1:]):
-        lines += [f"        i{d} = np.int64(r % np.uint32(n{d}))", f"        r = np.uint32(r // np.uint32(n{d}))"]
-    lines += ["        i0 = np.int64(r)", "    else:", "        rest = i"]
-    for d in reversed(axes[1:]):
-        lines += [f"        i{d} = rest % n{d}", f"        rest = rest // n{d}"]
-    lines += ["        i0 = rest"]
+        lines += [f"    above = quotient(rest, f{d}, h{d})", f"    i{d} = np.int64(np.uint32(rest - above * n{d}))",
+                  "    rest = above"]
+    lines += ["    i0 = np.int64(rest)"]
     for k in ins:
         place = " + ".join(f"i{d} * s{k}_{d}" for d in axes)
         lines += [f"    c{k} = {_number(k, names[k])}", f"    if m{k}:", f"        c{k} = load(x{k}, {place})"]
@@ -87,6 +86,7 @@ def strided_source(formula, names, dims):
     return "\n".join(lines) + "\n", " ".join(words)
 
 
+@lru_cache(None)
 def vector(names):
     """How many elements a thread of ``flat`` handles: 16 bytes of the widest dtype."""
     return max(1, 16 // max(np.dtype(_LETTER[n]).itemsize if n != "bfloat16" else 2 for n in names))
@@ -99,7 +99,7 @@ def kernel(formula, names, dims=0):
         text, signature = strided_source(formula, names, dims) if dims else flat_source(formula, names)
         short = "_".join(dict.fromkeys(names))
         file = f"<CUDA kernel {formula} {short} {dims}>"
-        namespace = {"f": getattr(pointwise, formula), "np": np, "__name__": __name__}
+        namespace = {"f": getattr(pointwise, formula), "np": np, "quotient": quotient, "__name__": __name__}
         namespace.update({name: getattr(_cuda, name) for name in _cuda.NAMES})
         linecache.cache[file] = (len(text), None, text.splitlines(True), file)
         exec(compile(text, file, "exec"), namespace)
@@ -120,22 +120,39 @@ def run(formula, names, inputs, out):
     if arguments is not None:
         kernel(formula, names).launch(blocks(n, THREADS * vector(names)), THREADS, *arguments, out, n)
         return
-    arrays = [a if isinstance(a, DeviceArray) else None for a in inputs]
-    sizes, steps = collapse(out.shape, [*((None if a is None else (a.shape, a.strides, a.itemsize)) for a in arrays),
-                                        (out.shape, out.strides, out.itemsize)])
+    layouts = tuple([(x.shape, x.strides, x.dtype.itemsize) if x.__class__ is DeviceArray else None for x in (*inputs, out)])
+    walk = None if n > MOST else _walk(out.shape, layouts)
+    if walk is None:
+        _run_in_parts(formula, names, inputs, out, n <= MOST)
+        return
+    dims, steps, divisions = walk
+    arguments = []
+    for x, own in zip(inputs, steps):
+        arguments += _input(x, ELEMENT)
+        arguments += own
+    kernel(formula, names, dims).launch(blocks(n, THREADS), THREADS, *arguments, out, *steps[-1], *divisions, n)
+
+
+@lru_cache(4096)
+def _walk(shape, layouts):
+    """How ``strided`` walks: its dimensions, each layout's steps, sizes with what divides by them; None for too many."""
+    sizes, steps = collapse(shape, layouts)
     dims = next((d for d in (2, 3, 5) if d >= len(sizes)), None)
     if dims is None:
-        for i in range(out.shape[0]):      # six dimensions that cannot be merged: one at a time
-            run(formula, names, [a if not isinstance(a, DeviceArray) or a.ndim < out.ndim else a[i if a.shape[0] > 1 else 0]
-                                 for a in inputs], out[i])
-        return
+        return None
     pad = dims - len(sizes)
-    arguments = []
-    for k, x in enumerate(inputs):
-        own = [0] * pad + steps[k]
-        arguments += [*_input(x, ELEMENT), *own]
-    n_out = [0] * pad + steps[-1]
-    kernel(formula, names, dims).launch(blocks(n, THREADS), THREADS, *arguments, out, *n_out, *[1] * pad, *sizes, n)
+    return dims, [[0] * pad + own for own in steps], [np.uint32(x) for n in ([1] * pad + sizes)[1:] for x in division(n)]
+
+
+def _run_in_parts(formula, names, inputs, out, apart):
+    """The same in two halves of the largest dimension, or (``apart``) for each index of the first."""
+    d = 0 if apart else out.shape.index(max(out.shape))
+    step = 1 if apart else blocks(out.shape[d], 2)
+    after = out.ndim - d
+    for at in range(0, out.shape[d], step):
+        key = (..., slice(at, at + step)) + (slice(None),) * (after - 1)
+        run(formula, names, [x[key] if isinstance(x, DeviceArray) and x.ndim >= after and x.shape[-after] > 1 else x
+                             for x in inputs], out[key])
 
 
 def _flat_arguments(inputs, out):
@@ -144,23 +161,29 @@ def _flat_arguments(inputs, out):
         return None
     arguments, shape = [], out.shape
     for x in inputs:
-        if isinstance(x, DeviceArray):
-            if x.shape == shape and x.flags.c_contiguous and not x.ptr & 15:
-                arguments += _input(x, ARRAY)
-            elif x.size == 1:
-                arguments += _input(x, ELEMENT)
-            else:
-                return None
-        else:
+        if x.__class__ is not DeviceArray:
+            if x.__class__ is np.ndarray:
+                apart((*inputs, out))
             arguments += _input(x, NUMBER)
+        elif x.shape == shape and not x.ptr & 15 and (x._strides is None or x.flags.c_contiguous):
+            arguments += _input(x, ARRAY)
+        elif x.size == 1:
+            arguments += _input(x, ELEMENT)
+        else:
+            return None
     return arguments
 
 
 def _input(x, kind):
-    """Pointer, kind and number of one input."""
-    if not isinstance(x, DeviceArray):
-        return (None, NUMBER, x.real, x.imag) if x.dtype.kind == "c" else (None, NUMBER, x)
-    return (x, kind, 0, 0) if x.dtype.kind == "c" else (x, kind, 0)
+    """Pointer, kind and number of one input; of an array a 0, of the type that the kernel takes."""
+    if x.__class__ is DeviceArray:
+        return [x, kind] + _ZEROS[x.dtype.num]
+    return (None, NUMBER, x.real, x.imag) if x.dtype.kind == "c" else (None, NUMBER, x)
+
+
+# by the number of the dtype, of which int64 has two in NumPy: "l" and "q"
+_ZEROS = {np.dtype(kind).num: [np.dtype(letter).type(0) for letter in _number_words(np.dtype(kind).name)]
+          for kind in (*_LETTER, "l", "q")}
 
 
 def collapse(shape, layouts):

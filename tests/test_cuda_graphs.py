@@ -20,7 +20,8 @@ def driver(request):
         found.properties, copy_in = functools.partial(one_block, found.properties), found.copy_in
 
         def checked(address, host_address, nbytes, stream):
-            assert not found.is_capturing(stream), "a replay would copy from memory of the host that nothing keeps"
+            assert not found.is_capturing(stream) or found._is_pinned(host_address, nbytes), \
+                "a replay would copy from memory of the host that nothing keeps"
             copy_in(address, host_address, nbytes, stream)
         found.copy_in = checked
         yield found
@@ -405,6 +406,32 @@ def test_whole_step_with_scaling(driver):
     same([np.array(p) for p in found[0][1]], [np.array(p) for p in want[0][1]], 1e-5)
     assert found[0][2] == want[0][2] and found[1:] == want[1:]
     assert {own["step"].item() for own in graphed.optimizer.state.values()} == {4.0}
+
+
+# ---- copies from the host --------------------------------------------------------------------------------------------------
+
+def test_constants_are_kept(driver):
+    """What a captured program makes from numbers of its own is there at each replay."""
+    x = torch.ones(3, device="cuda")
+    graph, y = captured(lambda: x * torch.arange(3.0, device="cuda") + torch.eye(3, device="cuda")
+                        + torch.tensor([4.0, 5.0, 6.0], device="cuda") + x[[2, 1, 0]])
+    for factor in (1.0, 2.0):
+        x.fill_(factor)
+        [torch.full((3, 3), 7.0, device="cuda") for _ in range(4)]      # what was freed is used again
+        graph.replay()
+        assert y.tolist() == (factor * torch.arange(3.0) + torch.eye(3) + torch.tensor([4.0, 5.0, 6.0]) + factor).tolist()
+
+
+def test_only_pinned_memory_is_copied_again(driver):
+    """A replay reads page-locked memory anew; other memory of the host is torch's error."""
+    source, target = torch.ones(3).pin_memory(), torch.zeros(3, device="cuda")
+    graph, y = captured(lambda: target.copy_(source, non_blocking=True) * 2)
+    source.fill_(5.0)
+    graph.replay()
+    assert y.tolist() == [10.0] * 3
+    for wrong in (lambda: torch.ones(3).cuda(), lambda: target.copy_(torch.ones(3))):
+        with pytest.raises(RuntimeError, match="during CUDA graph capture unless the CPU tensor is pinned"):
+            captured(wrong)
 
 
 # ---- what goes wrong in a capture ----------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def test_requirements_are_few(config):
     words = config["options"]["install_requires"].split()
     assert [w.split(">=")[0] for w in words] == ["numpy", "numba", "ml_dtypes", "tqdm", "pillow"]
     assert config["options.extras_require"]["parity"].strip() == "torch==2.13.0"
-    assert {"cuda", "demo", "test", "parity", "dev"} == set(config["options.extras_require"])
+    assert {"cuda", "cuda-math", "demo", "test", "parity", "dev"} == set(config["options.extras_require"])
 
 
 def test_pyproject_holds_only_the_build_system():

@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 
 from .. import _on_host
 from .._legacy import legacy
+from ..kernels._device import DeviceArray
 from ..kernels._driver import OnHost
 from ..tensor import Tensor, edge_of, wrap
 from .grad_mode import mode
@@ -353,6 +354,16 @@ def _continues(node, wanted):
     return any(e is not None and id(e) in wanted for e in node.edges)
 
 
+def _is_shared(array):
+    """Whether others may see the memory of an array that one tensor has.
+
+    All views of a DeviceArray hold the array that they are views of: one that only this view holds is no one else's. A gradient
+    that a kernel wrote as a matrix is a view of it, and a copy would be a launch.
+    """
+    base = array.base
+    return base is not None and (base.__class__ is not DeviceArray or base.size != array.size or sys.getrefcount(base) > 3)
+
+
 def _accumulate(leaf, g, create_graph):
     """Adds ``g`` to ``leaf.grad``; a gradient that nobody else holds becomes it without a copy."""
     hooks = leaf._hooks
@@ -373,7 +384,7 @@ def _accumulate(leaf, g, create_graph):
         elif old is None:
             array = g._a
             # owners: the caller's and this frame's g, getrefcount's argument; g's attribute, `array`, the argument
-            if sys.getrefcount(g) > 3 or sys.getrefcount(array) > 3 or array.base is not None \
+            if sys.getrefcount(g) > 3 or sys.getrefcount(array) > 3 or _is_shared(array) \
                     or not array.flags.c_contiguous or not array.flags.writeable:
                 array = array.copy(order="C")
             leaf._grad = wrap(array) if array is not g._a or g._rg else g

@@ -1,6 +1,7 @@
 """That operands are on one device."""
 from .. import devices
 from ..kernels._device import DeviceArray
+from ..tensor import Tensor
 
 
 def apart(a, b):
@@ -20,6 +21,25 @@ def check_devices(name, *tensors):
     for t in tensors:
         if apart(t._a, first):
             raise two_devices(name, first, t._a)
+
+
+def check_arguments(name, tree):
+    """RuntimeError unless all Tensors in nested arguments are on one device; those of 0 dimensions on the host may be beside any.
+
+    Operations call it where something has gone wrong that this may explain.
+    """
+    tensors = []
+
+    def look(part):
+        if isinstance(part, Tensor):
+            if part._a.ndim or part._a.__class__ is DeviceArray:
+                tensors.append(part)
+        elif isinstance(part, (tuple, list, dict)):
+            for inner in part.values() if isinstance(part, dict) else part:
+                look(inner)
+    look(tree)
+    if tensors:
+        check_devices(name, *tensors)
 
 
 def beside(value, tensor):

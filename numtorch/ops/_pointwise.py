@@ -4,6 +4,7 @@
 for an addition of 64 numbers where a generic call takes 2 us); everything unusual - promotion, Python scalars of another kind,
 half precision, the first call, out= - goes through ``call``, which is written once.
 """
+import functools
 import linecache
 
 import numpy as np
@@ -13,7 +14,7 @@ from .. import kernels as K
 from .. import shape as shapes
 from ..autograd.grad_mode import inference_depth, mode
 from ..autograd.node import new, next_number, node_class
-from ..kernels._device import DeviceArray
+from ..kernels._device import DeviceArray, empty
 from ..op import INPLACE, OPS, OUT, Op, attach, needs_grad, put_out, refuse_inference, saved_output, type_name
 from ..tensor import Tensor, edge_of, storage_of, wrap
 from ._layout import empty_as
@@ -21,11 +22,12 @@ from .inplace import assign, check_writable, without_overlap
 
 GRAIN = 1 << 17         # elements from which threads pay: waking one takes 10 us, 131,072 products 15 us
 _NUMBERS = (int, float, bool, complex, np.generic)
+broadcast_shapes = functools.lru_cache(4096)(shapes.broadcast_shapes)
 _scalars = {}           # (value, class, type number) -> 0-dim tensor, for Python numbers beside tensors
 _globals = {"ndarray": np.ndarray, "empty": np.empty, "empty_as": empty_as, "Tensor": Tensor, "new": new, "mode": mode,
             "inference": inference_depth,
             "edge_of": edge_of, "next_number": next_number, "saved_output": saved_output, "GRAIN": GRAIN,
-            "broadcast_shapes": shapes.broadcast_shapes, "BOOL": np.dtype(bool), "storage_of": storage_of,
+            "broadcast_shapes": broadcast_shapes, "BOOL": np.dtype(bool), "storage_of": storage_of,
             "refuse_inference": refuse_inference}
 
 
@@ -38,7 +40,7 @@ def scalar(value, np_dtype):
     found = _scalars.get(key)
     if found is None:
         kind = np_dtype.kind
-        if kind not in "fc" and (value.__class__ is float or kind == "b") or np_dtype.num > 23:
+        if kind not in "fcV" and (value.__class__ is float or kind == "b"):
             return None
         if len(_scalars) > 1000:
             _scalars.clear()
@@ -68,13 +70,14 @@ class Rule:
     check: called with the operands, to raise what this operation alone refuses.
     """
 
-    __slots__ = ("name", "formulas", "floats", "out", "by_first", "check", "plans")
+    __slots__ = ("name", "formulas", "floats", "out", "by_first", "check", "plans", "device_plans")
 
     def __init__(self, name, formulas, floats, out, by_first=False, check=None):
         self.name, self.formulas, self.floats, self.out, self.by_first = name, formulas, floats, out, by_first
         self.check = check
         RULES.append(self)
         self.plans = {}         # type number of inputs that are all alike -> (address of the loop, the output's NumPy dtype)
+        self.device_plans = {}  # the same of arrays on a device -> (formula, names of its dtypes, the output's NumPy dtype)
 
     def formula(self, dtype):
         """The formula for a dtype; NotImplementedError as torch's for one that has none."""
@@ -162,7 +165,10 @@ def call(rule, backward, saves, values, table=None):
     if rule.check is not None:
         rule.check(values)
     tensors, plan = _alike(rule, values)
-    if plan is None:
+    out = on_device(rule, tensors) if tensors else None
+    if out is not None:
+        t = wrap(out)
+    elif plan is None:
         if any([isinstance(v, Tensor) and type(v._a) is DeviceArray for v in values]):
             t, tensors = _on_device(rule, values)
         else:
@@ -185,20 +191,77 @@ def call(rule, backward, saves, values, table=None):
 
 
 def _alike(rule, values):
-    """(tensors, plan) of operands that have one dtype and have been seen with ``rule`` before; plan is None for others."""
+    """(tensors, plan) of operands that are of one dtype, with which ``rule`` has been seen before; (None, None) of others.
+
+    The plan is None unless all are in the host's memory.
+    """
     first, tensors = values[0], []
     if not isinstance(first, Tensor):
         return None, None
-    d = first._a.dtype
-    plan = rule.plans.get(d.num)
-    if plan is not None:
-        for v in values:
-            if not isinstance(v, Tensor):
-                v = scalar(v, d) if v.__class__ is float or v.__class__ is int else None
-            if v is None or v._a.dtype is not d or type(v._a) is DeviceArray:
-                return None, None
-            tensors.append(v)
-    return tensors, plan
+    d, on_host = first._a.dtype, type(first._a) is not DeviceArray
+    plan = (rule.plans if on_host else rule.device_plans).get(d.num)
+    if plan is None:
+        return None, None
+    for v in values:
+        if not isinstance(v, Tensor):
+            v = scalar(v, d) if v.__class__ is float or v.__class__ is int else None
+        if v is None or v._a.dtype is not d or on_host and type(v._a) is DeviceArray:
+            return None, None
+        tensors.append(v)
+    return tensors, plan if on_host else None
+
+
+def on_device(rule, tensors):
+    """The result on operands of one dtype that ``rule`` has been seen with, the first on a device; None for others.
+
+    The others are on the same device, or numbers: 0-dim tensors in the host's memory that no gradient goes to.
+    """
+    first = tensors[0]._a
+    plan = rule.device_plans.get(first.dtype.num) if first.__class__ is DeviceArray else None
+    if plan is None:
+        return None
+    d, shape, where = first.dtype, first.shape, first.device
+    inputs, arrays, dense = [first], [first], first.flags.c_contiguous
+    for t in tensors[1:]:
+        b = t._a
+        if b.__class__ is DeviceArray:
+            if b.dtype is not d or b.device != where:
+                return None
+            if b.shape != shape:
+                shape = broadcast_shapes(shape, b.shape)
+            dense = dense and b.flags.c_contiguous
+            arrays.append(b)
+        elif b.ndim or b.dtype is not d or t._rg:
+            return None
+        else:
+            b = _computed(b[()])
+        inputs.append(b)
+    formula, names, made = plan
+    out = empty(shape, made, where) if dense else empty_as(shape, made, *arrays)
+    K.pointwise_cuda.run(formula, names, inputs, out)
+    return out
+
+
+def on_device_into(rule, target, *others):
+    """Whether the operation was done in the memory of ``target``, a tensor on a device that others do not overlap in part."""
+    a = target._a
+    plan = rule.device_plans.get(a.dtype.num) if a.__class__ is DeviceArray and a.base is None else None
+    if plan is None or plan[2] is not a.dtype:
+        return False
+    inputs = [a]
+    for t in others:
+        b = t._a
+        if b.dtype is not a.dtype or b.shape != a.shape and (b.size != 1 or b.ndim > a.ndim):
+            return False
+        if b.__class__ is not DeviceArray:
+            if b.ndim:
+                return False
+            b = _computed(b[()])
+        elif b.base is not None or b.device != a.device:
+            return False
+        inputs.append(b)
+    K.pointwise_cuda.run(*plan[:2], inputs, a)
+    return True
 
 
 def _promoted(rule, values, table):
@@ -251,6 +314,8 @@ def _on_device(rule, values):
     arrays = [x for x in inputs if type(x) is DeviceArray]
     out = empty_as(shapes.broadcast_shapes(*[a.shape for a in arrays]), out_dtype._np, *arrays)
     K.pointwise_cuda.run(formula, names, inputs, out)
+    if tensors[0]._a.dtype is common._np:
+        rule.device_plans[common._num] = formula, names, out_dtype._np
     if needs_grad(*tensors):        # the gradient of a host tensor goes back to the host
         tensors = [t if type(t._a) is DeviceArray or not t._rg else t.to(place) for t in tensors]
     return wrap(out), tensors
@@ -284,7 +349,7 @@ def _number_tensor(value, dtype):
 # ---- the hot path, as source --------------------------------------------------------------------------------------------
 
 def _source(name, n_in, extras, saves, bool_out, differentiable, numbers):
-    ins = ("input", "other")[:n_in]
+    ins, tensors = ("input", "other")[:n_in], ("input", "input, o")[n_in - 1]
     letters = "ab"[:n_in]
     guard = "".join(f"    if {e.split('=')[0]} != {e.split('=')[1]}:\n        return extra({', '.join(ins)}, "
                     f"{e.split('=')[0]}, out)\n" for e in extras)
@@ -294,20 +359,24 @@ def _source(name, n_in, extras, saves, bool_out, differentiable, numbers):
     lines += ["    try:", "        a = input._a", "        d = a.dtype"]
     if n_in == 2:
         lines += [*_second(numbers), "        b = o._a",
-                  "        k = table[d.num] if b.dtype is d and out is None and type(a) is type(b) is ndarray else 0"]
+                  "        k = table[d.num] if type(a) is type(b) is ndarray and b.dtype is d and out is None else 0"]
     else:
-        lines += ["        k = table[d.num] if out is None and type(a) is ndarray else 0"]
-    lines += ["    except (AttributeError, IndexError):", "        k = 0", "    if not k:",
-              f"        return slow({', '.join(ins)}, out)", "    shape = a.shape"]
+        lines += ["        k = table[d.num] if type(a) is ndarray and out is None else 0"]
+    lines += ["    except (AttributeError, IndexError):", "        k = None", "    if k:", "        shape = a.shape"]
     if n_in == 2:
-        lines += ["    same = shape == b.shape", "    if not same:", "        shape = broadcast_shapes(shape, b.shape)"]
+        lines += ["        same = shape == b.shape", "        if not same:",
+                  "            shape = broadcast_shapes(shape, b.shape)"]
     dtype = "BOOL" if bool_out else "d"
     plain = "a.flags.c_contiguous" + (" and (same or shape == a.shape)" if n_in == 2 else "")
-    lines += [f"    y = empty(shape, {dtype}) if {plain} else empty_as(shape, {dtype}, {', '.join(letters)})",
-              "    if y.size < GRAIN:",
-              f"        run_{n_in}(k, {', '.join(f'id({x})' for x in letters)}, id(y))", "    else:",
-              f"        run_large(k, ({', '.join(f'id({x})' for x in letters)},), id(y), y.size)",
-              "    t = new(Tensor)", "    t._a = y"]
+    lines += [f"        y = empty(shape, {dtype}) if {plain} else empty_as(shape, {dtype}, {', '.join(letters)})",
+              "        if y.size < GRAIN:",
+              f"            run_{n_in}(k, {', '.join(f'id({x})' for x in letters)}, id(y))", "        else:",
+              f"            run_large(k, ({', '.join(f'id({x})' for x in letters)},), id(y), y.size)",
+              "    else:", f"        y = on_device(rule, ({tensors},)) if k is not None and out is None else None",
+              "        if y is None:", f"            return slow({', '.join(ins)}, out)"]
+    if n_in == 2:
+        lines += ["        same = a.shape == b.shape"]
+    lines += ["    t = new(Tensor)", "    t._a = y"]
     if differentiable:
         tensors = ("input", "o")[:n_in]
         test = " or ".join(f"{x}._rg or {x}._base is not None" for x in tensors)
@@ -355,20 +424,21 @@ def _inplace_source(name, n_in, extras, numbers):
     second = ", other" if n_in == 2 else ""
     star = f", *{arguments}" if extras else ""
     lines = [f"def {name}_(input{second}{star}):", "    try:", "        a = input._a", "        d = a.dtype"]
-    plain = "".join(f" and {e.split('=')[0]} == {e.split('=')[1]}" for e in extras)
+    usual = "".join(f"{e.split('=')[0]} == {e.split('=')[1]} and " for e in extras)
     if n_in == 2:
         lines += [*_second(numbers), "        b = o._a",
-                  "        k = table[d.num] if b.dtype is d and type(a) is type(b) is ndarray and a.base is None and b.base is "
-                  "None"
-                  f" and (b.shape == a.shape or b.size == 1 and b.ndim <= a.ndim){plain} else 0"]
+                  f"        k = table[d.num] if {usual}type(a) is type(b) is ndarray and b.dtype is d and a.base is None and "
+                  "b.base is None and (b.shape == a.shape or b.size == 1 and b.ndim <= a.ndim) else 0"]
     else:
-        lines += [f"        k = table[d.num] if type(a) is ndarray and a.base is None{plain} else 0"]
-    lines += ["    except (AttributeError, IndexError):", "        k = 0"]
+        lines += [f"        k = table[d.num] if {usual}type(a) is ndarray and a.base is None else 0"]
+    lines += ["    except (AttributeError, IndexError):", "        k = None"]
     record = "input._rg or input._base is not None" + (" or o._rg or o._base is not None" if n_in == 2 else "")
     given = "".join(f", {e.split('=')[0]}" for e in extras)
-    lines += [f"    if not k or input._inference or (mode.enabled and ({record})):",
+    lines += [f"    if k is None or input._inference or (mode.enabled and ({record})):",
               f"        return slow_(input{second}{given})",
-              "    if a.size < GRAIN:",
+              "    if not k:", f"        if not ({usual}on_device_into(rule, input{', o' if n_in == 2 else ''})):",
+              f"            return slow_(input{second}{given})",
+              "    elif a.size < GRAIN:",
               f"        run_{n_in}(k, id(a){', id(b)' if n_in == 2 else ''}, id(a))", "    else:",
               f"        run_large(k, (id(a),{' id(b),' if n_in == 2 else ''}), id(a), a.size)",
               "    s = input._storage", "    if s is None:", "        s = storage_of(input)", "    s.version += 1",
@@ -426,7 +496,8 @@ def _declare(n_in, name, formulas, backward, saves, floats, out, method, inplace
             return general(*values)
         return _into(name, values, target, general)
 
-    values = dict(_globals, table=table, slow=slow, scalar=scalar, stack=_stack, extra=extra)
+    values = dict(_globals, table=table, slow=slow, scalar=scalar, stack=_stack, extra=extra, rule=rule, on_device=on_device,
+                  on_device_into=on_device_into)
     if backward is not None:
         values["Kind"] = backward.node_class = getattr(backward, "node_class", None) or node_class(backward, grad)
     bool_out = out == "bool"

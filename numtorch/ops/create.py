@@ -4,7 +4,7 @@ import numpy as np
 from .. import devices, dtypes
 from .. import shape as shapes
 from .._legacy import legacy
-from ..kernels._device import strided_view
+from ..kernels._device import from_host, strided_view
 from ..op import op
 from ..tensor import Tensor, new, strided, wrap
 from ._layout import empty_in
@@ -26,6 +26,8 @@ def on(device, array):
     place = devices.check(device)
     if place == devices.of(array):
         return array
+    if place.type == "cuda" and array.__class__ is np.ndarray:
+        return from_host(array, place.index)
     return to_device(wrap(array), place)._a
 
 

@@ -7,6 +7,7 @@ from .. import shape as shapes
 from ..kernels._device import DeviceArray
 from ..op import OPS, op, type_name
 from ..tensor import Tensor, wrap
+from ._devices import apart, two_devices
 
 _NO_ORDER = np.empty(0, np.int64)
 
@@ -199,6 +200,8 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False):
 
     x, y = operands(elements, test_elements)
     if x.__class__ is DeviceArray or y.__class__ is DeviceArray:
+        if x.ndim and y.ndim and apart(x, y):
+            raise two_devices("isin", x, y)
         like = x if x.__class__ is DeviceArray else y
         x, y = np.asarray(x, like=like), np.asarray(y, like=like)
         return _isin_on_device(wrap(x), wrap(y).reshape(-1), invert)
