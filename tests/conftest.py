@@ -1,4 +1,4 @@
-"""Shared by all tests: one start for each, and the rule that is checked after the last, on all that the suite compiled."""
+"""Shared by all tests: one start for each, and two rules that are checked after the last, on all that was compiled and run."""
 import collections
 import sys
 
@@ -8,6 +8,7 @@ import pytest
 import numtorch
 
 _compiled = collections.defaultdict(set)        # kernel's twin -> its signatures, of all of the suite's processes
+_tried = collections.defaultdict(set)           # CUDA kernel -> what the simulator did with it, likewise
 
 
 @pytest.fixture(autouse=True)
@@ -28,21 +29,32 @@ def _signatures():
             yield f"{name} ({twin.py_func.__name__})", sorted(found)
 
 
+def _simulated():
+    """What this process tried CUDA kernels with."""
+    tried = sys.modules.get("simulator.tried")
+    return [(name, sorted(found)) for name, found in tried.found.items()] if tried else []
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    """A process of pytest-xdist has ended: takes over what it compiled."""
-    for name, found in getattr(node, "workeroutput", {}).get("signatures", ()):
-        _compiled[name].update(found)
+    """A process of pytest-xdist has ended: takes over what it compiled and tried."""
+    for known, word in ((_compiled, "signatures"), (_tried, "tried")):
+        for name, found in getattr(node, "workeroutput", {}).get(word, ()):
+            known[name].update(found)
 
 
 def pytest_sessionfinish(session):
-    """The suite fails where a kernel was compiled for more than 8 signatures: layouts and views must not add any."""
+    """The suite fails where a kernel was compiled for more than 8 signatures: layouts and views must not add any.
+
+    And, where all of it was run, where a CUDA kernel was not tried as tests/simulator/tried.py asks.
+    """
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["signatures"] = list(_signatures())
+        session.config.workeroutput.update(signatures=list(_signatures()), tried=_simulated())
         return
-    for name, found in _signatures():
-        _compiled[name].update(found)
-    if _too_many():
+    for known, new in ((_compiled, _signatures()), (_tried, _simulated())):
+        for name, found in new:
+            known[name].update(found)
+    if _too_many() or _untried(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -50,7 +62,17 @@ def _too_many():
     return {name: found for name, found in _compiled.items() if len(found) > 8}
 
 
-def pytest_terminal_summary(terminalreporter):
+def _untried(config):
+    choices = ("keyword", "markexpr", "deselect", "ignore", "lf", "collectonly", "maxfail")
+    if config.args_source is not config.ArgsSource.TESTPATHS or any(config.getoption(name, None) for name in choices):
+        return {}
+    from simulator import tried
+    return tried.missing(_tried)
+
+
+def pytest_terminal_summary(terminalreporter, config):
     """Names the kernels that made the suite fail."""
     for name, found in _too_many().items():
         terminalreporter.write_line(f"FAILED rule: at most 8 signatures a kernel; {name} has {len(found)}: {' '.join(found)}")
+    for name, wanted in _untried(config).items():
+        terminalreporter.write_line(f"FAILED rule: every CUDA kernel is tried at borders of blocks; {name} was never {wanted}")

@@ -1,8 +1,10 @@
 """All that needs a GPU, in one command: ``python tests/gpu_check.py [--json FILE] [--only WORDS] [--minutes 8]``.
 
 Needs a checkout, a GPU, numba-cuda and cuda-core; installs nothing. PyTorch is the yardstick where it is there. Prints one
-table, writes JSON, and exits with 1 if a result is wrong. ``--small`` takes sizes that the simulator of tests/ can run.
+table, writes JSON, and exits with 1 if a result is wrong. Each section is a process with a time limit, so that none ends
+another; what one has found before it is ended is in the table. ``--small`` takes small sizes, on the simulator of tests/.
 
+    device    what this is measured on
     rows      every row of the op table on the device, against the CPU; in as many processes as there are cores
     grads     first and second gradients of a sample of rows, against central differences
     sanitizer compute-sanitizer's memcheck and racecheck over each kernel
@@ -17,11 +19,14 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,22 +47,76 @@ class _Kernels:
 if importlib.util.find_spec("numtorch") is None or Path(importlib.util.find_spec("numtorch").origin).parent.parent == ROOT:
     sys.meta_path.insert(0, _Kernels)
 
-SECTIONS = ("rows", "grads", "sanitizer", "host", "bandwidth", "matmul", "steps")
+class _NoPytest:
+    """In the place of pytest, of which tests/test_ops.py needs the decorators: they leave functions as they are."""
+
+    def __getattr__(self, name):
+        return self
+
+    def __call__(self, *args, **options):
+        return args[0] if len(args) == 1 and callable(args[0]) else self
+
+
+if importlib.util.find_spec("pytest") is None:
+    sys.modules["pytest"] = _NoPytest()
+
+# section -> its share of the time, of which each leaves to the next ones what it does not need
+SECTIONS = {"device": 1, "rows": 8, "grads": 2, "sanitizer": 3, "host": 1, "bandwidth": 2, "matmul": 3, "steps": 4}
 
 
 class Results:
-    """The lines of the table."""
+    """The lines of the table, which are in the file ``path`` as soon as they are known."""
 
-    def __init__(self, show=True):
-        self.lines, self.failed, self.show = [], [], show
+    def __init__(self, path, show=True):
+        self.path, self.show, self.lines = Path(path), show, []
+        self.write()
 
     def add(self, section, what, value, note="", ok=True):
         """Adds and prints a line; ``ok`` False makes the whole run fail."""
-        self.lines.append({"section": section, "what": what, "value": value, "note": note, "ok": ok})
-        if not ok:
-            self.failed.append(f"{section}: {what}: {value} {note}")
-        if self.show:
-            print(f"{section:10} {what:44} {value:>16} {'' if ok else 'FAILED '}{note}", flush=True)
+        self.take([{"section": section, "what": what, "value": value, "note": note, "ok": ok}], self.show)
+
+    def take(self, lines, show=False):
+        """Adds lines."""
+        self.lines += lines
+        self.write()
+        for line in lines if show else ():
+            passed = "" if line["ok"] else "FAILED "
+            print("{section:10} {what:44} {value:>16} ".format(**line) + passed + line["note"], flush=True)
+
+    @property
+    def failed(self):
+        """What is wrong, a text each."""
+        return ["{section}: {what}: {value} {note}".format(**line) for line in self.lines if not line["ok"]]
+
+    def write(self):
+        """Puts all lines into the file, at once."""
+        beside = self.path.with_name(self.path.name + ".new")
+        beside.write_text(json.dumps({"lines": self.lines, "failed": self.failed}, indent=1))
+        beside.replace(self.path)
+
+
+def lines_of(path):
+    """The lines that a process left in its file."""
+    return json.loads(path.read_text())["lines"] if path.exists() else []
+
+
+def process(options, part, path, seconds, command=(), **environment):
+    """Runs a part of this file as a process; (its exit status, or None if its time was up; the end of what it wrote to stderr)."""
+    arguments = [*command, sys.executable, __file__, *part, "--json", str(path), "--minutes", str(seconds / 60)]
+    with tempfile.TemporaryFile("w+") as errors:
+        child = subprocess.Popen(arguments + ["--small"] * options.small, stderr=errors, env={**os.environ, **environment},
+                                 start_new_session=not options.section)
+        code = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = child.wait(seconds + 10)         # by its own clock it ends before that
+        if code is None:
+            if options.section:
+                child.kill()
+            else:
+                os.killpg(child.pid, signal.SIGKILL)        # a section, and what it has started
+            child.wait()
+        errors.seek(0)
+        return code, errors.read()[-2000:]
 
 
 def yardstick():
@@ -90,62 +149,78 @@ def milliseconds(L, run, repeats=20, warm=3):
 # ---- is it right? --------------------------------------------------------------------------------------------------------
 
 def shard(options, results):
-    """In a child process: every n-th row, each against the CPU."""
+    """In a child process: every n-th row from one on, each against the CPU. It ends where no more can be asked of the device."""
     import ops_db
-    import test_cuda_ops as suite
+    from device_rows import LAYOUTS, check
     from test_ops import drawn_samples
 
-    part, parts = options.shard
-    for row in ops_db.rows()[part::parts]:
+    import numtorch
+
+    part, parts, first = map(int, options.shard.split("/"))
+    for row in ops_db.rows()[part::parts][first:]:
         if time.monotonic() > options.deadline:
-            results.add("rows", row.id, "not run", "out of time", ok=False)
-            continue
+            return
+        results.take([{"section": "rows", "what": row.id, "value": "begun", "note": "", "ok": False}])
+        note = ""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 for number, (what, drawn) in enumerate(drawn_samples(row)):
                     for k, dtype in enumerate(("float32", *(d for d in row.also if not number))):
-                        suite.check(row, drawn, dtype, suite.LAYOUTS[(number + k) % 3], f"{what} {dtype}")
-            results.add("rows", row.id, "right")
+                        check(row, drawn, dtype, LAYOUTS[(number + k) % 3], f"{what} {dtype}")
+                numtorch.cuda.synchronize()
         except Exception as error:
-            results.add("rows", row.id, type(error).__name__, str(error).strip()[:300], ok=False)
+            note = f"{type(error).__name__}: {str(error).strip()[:300]}"
+        results.lines[-1].update(value="wrong" if note else "right", note=note, ok=not note)
+        results.write()
+        if note:
+            numtorch.cuda.synchronize()     # raises, and ends the process, after an error that lasts
 
 
-def children(options, section, parts, command=()):
-    """Runs this file in ``parts`` processes at once; yields the lines of each."""
-    folder = Path(options.json).parent
-    started = []
-    for part in range(parts):
-        file = folder / f"gpu_check_{section}_{part}.json"
-        arguments = [*command, sys.executable, __file__, "--shard", f"{part}/{parts}", "--json", str(file),
-                     "--minutes", str(max(0.5, (options.deadline - time.monotonic()) / 60))]
-        started.append((file, subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)))
-    for file, process in started:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(max(1.0, options.deadline + 20 - time.monotonic()))
-        process.kill()
-        output = process.communicate()[0]
-        lines = json.loads(file.read_text())["lines"] if file.exists() else None
-        file.unlink(missing_ok=True)
-        yield process.returncode, output, lines
+def sharded(options, parts, folder, command=()):
+    """All rows, in ``parts`` processes at once, one after a crash going on behind the row of the crash.
+
+    Returns (lines, [(exit status, end of stderr)] of the processes, how many rows there are).
+    """
+    import ops_db
+
+    count, env = len(ops_db.rows()), {"NUMTORCH_THREADS": "1"}
+
+    def run(part):
+        lines, ends = [], []
+        while len(lines) < len(range(part, count, parts)) and time.monotonic() < options.deadline:
+            path = Path(folder) / f"{part}_{len(lines)}.json"
+            ends.append(process(options, ["--shard", f"{part}/{parts}/{len(lines)}"], path, options.deadline - time.monotonic(),
+                                command, **env))
+            new = lines_of(path)
+            if new and new[-1]["value"] == "begun":
+                ended = "its time was up" if ends[-1][0] is None else f"the process ended with {ends[-1][0]}: {ends[-1][1][-300:]}"
+                new[-1].update(value="ended" if ends[-1][0] is not None else "not run", note=ended)
+            lines += new
+            if not new or len(ends) > 10:       # it does not even start, or ends at every row
+                break
+        return lines, ends
+    with ThreadPoolExecutor(parts) as pool:
+        found = list(pool.map(run, range(parts)))
+    return [line for lines, _ in found for line in lines], [end for _, ends in found for end in ends], count
 
 
 def check_rows(options, results):
     """Every row of tests/ops_db on the device."""
     if options.small:
-        options.shard = 0, 40
+        options.shard = "0/40/0"
         shard(options, results)
+        results.add("rows", "rows that are right", f"{sum(line['ok'] for line in results.lines)} of {len(results.lines)}")
         return
-    right, wrong = 0, []
-    for code, output, lines in children(options, "rows", max(1, (os.cpu_count() or 2) - 1)):
-        if lines is None:
-            results.add("rows", "a process", f"ended with {code}", output[-2000:], ok=False)
-        else:
-            right += sum(line["ok"] for line in lines)
-            wrong += [line for line in lines if not line["ok"]]
-    for line in wrong:
-        results.add("rows", line["what"], line["value"], line["note"], ok=False)
-    results.add("rows", "rows of the op table that are right", f"{right} of {right + len(wrong)}", ok=not wrong)
+    with tempfile.TemporaryDirectory() as folder:
+        lines, ends, count = sharded(options, max(1, (os.cpu_count() or 2) - 1), folder)
+    right = sum(line["ok"] for line in lines)
+    results.take([line for line in lines if not line["ok"] and line["value"] != "not run"], show=True)
+    results.add("rows", "rows of the op table that are right", f"{right} of {count}", ok=right == count)
+    done = {line["what"] for line in lines if line["value"] != "not run"}
+    if len(done) < count:
+        note = next((text for code, text in ends if code), "")
+        results.add("rows", "rows for which there was no time", str(count - len(done)), note, ok=False)
 
 
 def check_grads(options, results):
@@ -185,26 +260,24 @@ def check_grads(options, results):
 
 
 def check_sanitizer(options, results):
-    """compute-sanitizer over a share of the rows that together use each family of kernels."""
-    tool = next((p for p in (*(Path(d) / "compute-sanitizer" for d in os.environ.get("PATH", "").split(os.pathsep)),
-                             Path("/usr/local/cuda/bin/compute-sanitizer")) if p.exists()), None)
+    """compute-sanitizer over as many rows as there is time for, from the first of each process on."""
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/local/cuda/bin"]
+    tool = next((Path(d) / "compute-sanitizer" for d in folders if (Path(d) / "compute-sanitizer").exists()), None)
     if tool is None or options.small:
-        results.add("sanitizer", "compute-sanitizer", "not found")
+        results.add("sanitizer", "compute-sanitizer", "not there", "nothing was checked by it")
         return
-    for kind in ("memcheck", "racecheck"):
-        until = options.deadline
-        options.deadline = min(until, time.monotonic() + 60)
-        command = [str(tool), "--tool", kind, "--error-exitcode", "9"]
-        codes = []
-        for code, output, lines in children(options, kind, max(1, (os.cpu_count() or 2) - 1), command):
-            codes.append(code)
+    until = options.deadline
+    for turn, kind in enumerate(("memcheck", "racecheck")):
+        options.deadline = time.monotonic() + (until - time.monotonic()) / (2 - turn)
+        with tempfile.TemporaryDirectory() as folder:
+            lines, ends, count = sharded(options, max(1, (os.cpu_count() or 2) // 2), folder,
+                                         [str(tool), "--tool", kind, "--error-exitcode", "9"])
+        for code, output in ends:
             if code == 9:
                 results.add("sanitizer", kind, "found", output[-1500:], ok=False)
-            done = sum(line["value"] != "not run" for line in lines or ())
-            results.lines.append({"section": "sanitizer", "what": f"{kind}: rows of one process", "value": done, "note": "",
-                                  "ok": True})
-        results.add("sanitizer", f"{kind}: processes without a finding", f"{len(codes) - codes.count(9)} of {len(codes)}")
-        options.deadline = until
+        done = sum(line["value"] in ("right", "wrong") for line in lines)
+        results.add("sanitizer", f"{kind}: processes without a finding", f"{sum(code != 9 for code, _ in ends)} of {len(ends)}",
+                    f"{done} of {count} rows", ok=done > 0)
 
 
 # ---- how fast is it? -----------------------------------------------------------------------------------------------------
@@ -305,68 +378,10 @@ def check_matmul(options, results):
                     f"{times[0][0]:.3f} {times[0][1]:.3f}", note)
 
 
-def lenet(L):
-    """(model, input, target) of LeNet on 3 x 32 x 32 images."""
-    nn = L.nn
-    net = nn.Sequential(nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
-                        nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10))
-    return net, L.randn(64, 3, 32, 32), L.randint(0, 10, (64,))
-
-
-def resnet18(L):
-    """(model, input, target) of ResNet-18 (He et al. 2015) on 3 x 224 x 224 images."""
-    nn = L.nn
-
-    class Block(nn.Module):
-        def __init__(self, inside, outside, stride):
-            super().__init__()
-            self.path = nn.Sequential(nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(),
-                                      nn.Conv2d(outside, outside, 3, 1, 1, bias=False), nn.BatchNorm2d(outside))
-            self.short = nn.Sequential() if stride == 1 and inside == outside else nn.Sequential(
-                nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
-
-        def forward(self, x):
-            return L.relu(self.path(x) + self.short(x))
-    blocks = [Block(a, b, s) for a, b, s in ((64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1),
-                                             (256, 512, 2), (512, 512, 1))]
-    net = nn.Sequential(nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks,
-                        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
-    return net, L.randn(32, 3, 224, 224), L.randint(0, 1000, (32,))
-
-
-def gpt(L):
-    """(model, input, target) of a GPT of 6 layers, width 384, 6 heads, context 256, 65 characters."""
-    nn, width, heads, context, letters = L.nn, 384, 6, 256, 65
-
-    class Block(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-            self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-            self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-        def forward(self, x):
-            b, t, _ = x.shape
-            q, k, v = (p.view(b, t, heads, -1).transpose(1, 2) for p in self.qkv(self.norm1(x)).chunk(3, -1))
-            y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + self.out(y.transpose(1, 2).reshape(b, t, width))
-            return x + self.mlp(self.norm2(x))
-
-    class GPT(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.token, self.place = nn.Embedding(letters, width), nn.Embedding(context, width)
-            self.blocks, self.norm = nn.Sequential(*[Block() for _ in range(6)]), nn.LayerNorm(width)
-            self.head = nn.Linear(width, letters)
-
-        def forward(self, ids):
-            x = self.token(ids) + self.place(L.arange(ids.shape[1], device=ids.device))
-            return self.head(self.norm(self.blocks(x))).flatten(0, 1)
-    return GPT(), L.randint(0, letters, (32, context)), L.randint(0, letters, (32 * context,))
-
-
 def check_steps(options, results):
     """Forward, backward and a step of SGD (AdamW for GPT); losses go down alike."""
+    from gpu_models import gpt, lenet, resnet18
+
     import numtorch
     T = yardstick()
     for name, make, rule, rate in (("LeNet, batch 64", lenet, "SGD", 1e-2), ("ResNet-18, batch 32", resnet18, "SGD", 1e-2),
@@ -391,7 +406,7 @@ def check_steps(options, results):
                 loss.backward()
                 optimizer.step()
                 seen.append(loss.detach())
-            times.append(milliseconds(L, step, 1 if options.small else 20, 1 if options.small else 5))
+            times.append(milliseconds(L, step, 1 if options.small else 20, 0 if options.small else 5))
             losses.append([t.item() for t in seen])
         note = f"{times[0] / times[1]:.2f} of torch's time, goal 1.3" if T is not None else ""
         results.add("steps", f"{name}, ms a step", f"{times[0]:.3f}", note)
@@ -402,8 +417,8 @@ def check_steps(options, results):
 
 # ---- the command ---------------------------------------------------------------------------------------------------------
 
-def about(results):
-    """What this was measured on."""
+def check_device(options, results):
+    """What this is measured on."""
     import platform
 
     import numba
@@ -418,31 +433,57 @@ def about(results):
                 f"torch {T.__version__ if T else 'not there'}; {time.strftime('%Y-%m-%d')}")
 
 
+def child(options, results):
+    """One section, or share of the rows, in this process."""
+    with contextlib.ExitStack() as stack:
+        if options.small:
+            import simulator
+            stack.enter_context(simulator.installed(seed=1))
+        if options.shard:
+            shard(options, results)
+            return
+        try:
+            globals()[f"check_{options.section}"](options, results)
+        except Exception as error:
+            results.add(options.section, "ended early", type(error).__name__, str(error)[:1000], ok=False)
+
+
+def parent(options, results):
+    """The sections one after the other, each in a process."""
+    sections = options.only.split(",")
+    for k, section in enumerate(sections):
+        started, path = time.monotonic(), results.path.with_name(f"{results.path.stem}_{section}.json")
+        share = SECTIONS[section] / sum(SECTIONS[other] for other in sections[k:])
+        code, errors = process(options, ["--section", section], path, max(20.0, (options.deadline - started) * share))
+        results.take(lines_of(path))
+        path.unlink(missing_ok=True)
+        if code is None:
+            results.add(section, "ended early", "its time was up", ok=False)
+        elif code and all(line["ok"] for line in results.lines if line["section"] == section):
+            results.add(section, "ended early", f"status {code}", errors, ok=False)
+        results.add(section, "seconds", f"{time.monotonic() - started:.0f}")
+
+
 def main(arguments=None):
     """Runs the sections that are asked for; 0 if all results are right."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", default="gpu_check.json", help="where the results go")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, with commas between them")
-    parser.add_argument("--minutes", type=float, default=8, help="time after which no further row is begun")
-    parser.add_argument("--small", action="store_true", help="sizes that the simulator can run")
+    parser.add_argument("--minutes", type=float, default=8, help="how long it may take")
+    parser.add_argument("--small", action="store_true", help="small sizes, on the simulator")
     parser.add_argument("--shard", help=argparse.SUPPRESS)
+    parser.add_argument("--section", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    options.deadline = time.monotonic() + 60 * options.minutes * (1 if options.shard else 0.9)
-    results = Results(show=not options.shard)
-    if options.shard:
-        options.shard = tuple(map(int, options.shard.split("/")))
-        shard(options, results)
-    else:
-        about(results)
-        for section in options.only.split(","):
-            started = time.monotonic()
-            try:
-                globals()[f"check_{section}"](options, results)
-            except Exception as error:
-                results.add(section, "ended early", type(error).__name__, str(error)[:1000], ok=False)
-            results.add(section, "seconds", f"{time.monotonic() - started:.0f}")
-    Path(options.json).write_text(json.dumps({"lines": results.lines, "failed": results.failed}, indent=1))
-    if results.failed and not options.shard:
+    unknown = set(options.only.split(",")) - set(SECTIONS)
+    if unknown:
+        parser.error(f"there is no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    options.deadline = time.monotonic() + 60 * options.minutes
+    results = Results(options.json, show=not options.shard)
+    if options.shard or options.section:
+        child(options, results)
+        return int(bool(results.failed))
+    parent(options, results)
+    if results.failed:
         print(f"\n{len(results.failed)} failed:", *results.failed, sep="\n  ")
     return int(bool(results.failed))
 

@@ -85,17 +85,19 @@ for _side in ("", "r"):
     _METHODS |= {f"__{_side}lshift__": _shift(operator.lshift, _side), f"__{_side}rshift__": _shift(operator.rshift, _side)}
 
 
-def _new(cls, value=0):
-    """A number converted as C does: towards zero, modulo the width of the type."""
-    if not isinstance(value, (int, np.integer)) and not abs(value) < _SPAN:
-        return cls.plain.__new__(cls, cls.low)
-    return cls.plain.__new__(cls, (int(value) - cls.low) % cls.span + cls.low)
-
-
 def _integer(plain):
     low, high = int(np.iinfo(plain).min), int(np.iinfo(plain).max)
+    make, span = plain.__new__, high - low + 1
+
+    def new(cls, value=0):
+        """A number converted as C does: towards zero, modulo the width of the type."""
+        if type(value) not in _SIGNED and not abs(value) < _SPAN:
+            return make(cls, low)
+        n = int(value)
+        return make(cls, n if low <= n <= high else (n - low) % span + low)
+
     made = type(plain.__name__, (plain,), _METHODS | {
-        "plain": plain, "signed": low < 0, "low": low, "span": high - low + 1, "__new__": _new})
+        "plain": plain, "signed": low < 0, "__new__": new})
     _SIGNED[made] = made.signed
     return made
 
@@ -107,10 +109,10 @@ INT8, INT16, INT32, UINT8, UINT16, UINT32, UINT64 = map(
 class INT64(np.int64):
     """What np.int64 is in kernels: makes NumPy's own int64, of any number."""
 
-    plain, low, span = np.int64, -_LARGEST - 1, _SPAN
+    plain, low = np.int64, -_LARGEST - 1
 
     def __new__(cls, value=0):
-        if not isinstance(value, (int, np.integer)) and not abs(value) < _SPAN:
+        if type(value) not in _SIGNED and not abs(value) < _SPAN:
             return np.int64(cls.low)
         return wrap64(int(value))
 

@@ -14,8 +14,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from . import tried
 from .arithmetic import numpy_dtype, scalar_type
-from .launch import Linked, run
+from .launch import CUDA, Linked, run
 from .memory import from_bytes
 from .names import dim3
 
@@ -67,8 +68,8 @@ class StandInDriver:
     seed: shuffles blocks, warps and lanes, and lazy streams, the same way in every run; None keeps the order.
     races: report data races in shared memory (slower).
     lazy: work waits in its stream until something synchronises with it.
-    log: set it to a list, and the names of launched kernels are appended; ``launches`` counts them. A graph's kernels are
-        launched when they are captured.
+    log: set it to a list, and the names of launched kernels are appended; ``launches`` counts them, ``blocks`` has the most
+        blocks of a launch of each. A graph's kernels are launched when they are captured.
     """
 
     checks = True
@@ -76,6 +77,7 @@ class StandInDriver:
     def __init__(self, devices=2, *, total_memory=1 << 30, multi_processor_count=132, seed=None, races=False, lazy=False):
         self.devices, self.total_memory, self.multi_processor_count = devices, total_memory, multi_processor_count
         self.seed, self.races, self.lazy, self.log, self.launches = seed, races, lazy, None, 0
+        self.blocks = {}            # name of a kernel -> the most blocks of its launches
         self._lock = threading.RLock()
         self._here = threading.local()
         self._memory = [{} for _ in range(devices)]             # address -> Allocation, live ones
@@ -435,18 +437,23 @@ class StandInDriver:
         """
         linked, device = function
         name = linked.name
-        self._check_sizes(linked, dim3(grid), dim3(block), shared)
+        grid, block = dim3(grid), dim3(block)
+        self._check_sizes(linked, grid, block, shared)
         stream, extents = self._stream(self._current(device), device), [_extent(a) for a in arrays or values]
 
         def arguments():
             return linked.arguments(values, lambda address, k: self._array(linked, k, address, extents[k], device))
 
+        count = grid.x * grid.y * grid.z
+
         def act():
-            run(linked, grid, block, shared, arguments(), self._rng, self.races)
+            with tried.launch(name, count):
+                run(linked, grid, block, shared, arguments(), self._rng, self.races)
         if not self._now(stream):
             arguments()         # for what is wrong with them
         with self._lock:
             self.launches += 1
+            self.blocks[name] = max(self.blocks.get(name, 0), count)
             if self.log is not None:
                 self.log.append(name)
         self._do(stream, act)
@@ -473,13 +480,14 @@ class StandInDriver:
             assert 0 <= low <= high <= found.data.size, f"{linked.name}: {name} reaches beyond its allocation"
         else:
             low, high = 0 if linked.kernel.words[k].endswith("~") else offset, found.data.size      # ~: strides may be negative
-        return from_bytes(found.data[low:high], dtype, found.address + low, name, (offset - low) // dtype.itemsize)
+        array = from_bytes(found.data[low:high], dtype, found.address + low, name, (offset - low) // dtype.itemsize)
+        return tried.watched(array, CUDA)
 
     def pointer(self, address, dtype):
         """What a kernel of the current device finds at an address that it read from a table."""
         found, offset = self._find(int(address), 0, self.device())
         assert offset % dtype.itemsize == 0, f"{address:#x}, from a table, is not aligned for {dtype}"
-        return from_bytes(found.data[offset:], dtype, found.address + offset, "what a table points to")
+        return tried.watched(from_bytes(found.data[offset:], dtype, found.address + offset, "what a table points to"), CUDA)
 
     # ---- graphs ----------------------------------------------------------------------------------------------------------
 

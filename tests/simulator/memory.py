@@ -1,10 +1,11 @@
 """What kernels index: pointers into a device's memory, shared and local arrays. Each access is checked."""
+import functools
 import math
 
 import ml_dtypes
 import numpy as np
 
-from .arithmetic import INT64, INTEGERS, scalar_type
+from .arithmetic import INT64, INTEGERS, numpy_dtype, scalar_type
 
 HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 
@@ -63,6 +64,11 @@ class Array:
     def load_vector(self, i, n):
         """Elements ``i`` to ``i + n``, by one access."""
         self._check_vector(i, n)
+        return tuple(self.data[i:i + n])
+
+    def load_each(self, i, n):
+        """The same, each by ``load``."""
+        self._check_vector(i, n)
         return tuple([self.load(k) for k in range(i, i + n)])
 
     def store_vector(self, i, values):
@@ -86,7 +92,7 @@ class Small(Array):
             return self.kind(self.data[i])
         raise self.outside(i)
 
-    load = __getitem__
+    load, load_vector = __getitem__, Array.load_each
 
 
 class Truth(Array):
@@ -99,7 +105,7 @@ class Truth(Array):
             return bool(self.data[i])
         raise self.outside(i)
 
-    load = __getitem__
+    load, load_vector = __getitem__, Array.load_each
 
 
 class Half(Array):
@@ -114,7 +120,14 @@ class Half(Array):
         raise TypeError(f"{self.name}[i] of {self.dtype}: use store(p, i, value)")
 
     def load(self, i):
-        return np.float32(Array.__getitem__(self, i))
+        if 0 <= i < self.size:
+            return np.float32(self.data[i])
+        raise self.outside(i)
+
+    def load_vector(self, i, n):
+        """Elements ``i`` to ``i + n``, by one access."""
+        self._check_vector(i, n)
+        return tuple(self.data[i:i + n].astype(np.float32))
 
     def store(self, i, value):
         Array.__setitem__(self, i, value)
@@ -125,9 +138,9 @@ class Cells(Array):
 
     __slots__ = ("kind",)
 
-    def __init__(self, data, dtype, address, name):
+    def __init__(self, data, dtype, address, name, kind):
         super().__init__(data, dtype, address, name)
-        self.kind = scalar_type(dtype.name)
+        self.kind = kind
 
     def __setitem__(self, i, value):
         if not 0 <= i < self.size:
@@ -141,7 +154,7 @@ class HalfCells(Cells):
     """Static shared and local memory of float16 or bfloat16, used as ``Half`` is."""
 
     __slots__ = ()
-    __getitem__, __setitem__ = Half.__getitem__, Half.__setitem__
+    __getitem__, __setitem__, load_vector = Half.__getitem__, Half.__setitem__, Array.load_each
 
     def load(self, i):
         return np.float32(Array.__getitem__(self, i))
@@ -258,16 +271,19 @@ def from_bytes(data, dtype, address, name, before=0):
     return View(flat, before) if before else flat
 
 
-_poison = {}        # dtype -> the number whose bytes are all 0xFF
+@functools.cache
+def _cells(kind):
+    """(dtype, class of arrays, type of numbers, the number whose bytes are all 0xFF) of static memory of an element type."""
+    dtype = numpy_dtype(kind)
+    number = scalar_type(dtype.name)
+    poison = number(np.full(dtype.itemsize, 0xFF, np.uint8).view(dtype)[0])
+    return dtype, HalfCells if dtype in HALVES else Cells, number, poison
 
 
-def poisoned(shape, dtype, name):
+def poisoned(shape, kind, name):
     """New static or local memory, every byte 0xFF: nan, or a number that stands out."""
-    found = _poison.get(dtype)
-    if found is None:
-        found = _poison[dtype] = scalar_type(dtype.name)(np.full(dtype.itemsize, 0xFF, np.uint8).view(dtype)[0])
-    size = math.prod(shape) if isinstance(shape, tuple) else shape
-    return (HalfCells if dtype in HALVES else Cells)([found] * size, dtype, 0, name)
+    dtype, cells, number, poison = _cells(kind)
+    return cells([poison] * (math.prod(shape) if isinstance(shape, tuple) else shape), dtype, 0, name, number)
 
 
 def shaped(flat, shape):

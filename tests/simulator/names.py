@@ -36,8 +36,8 @@ class Dim3:
 
 
 def dim3(size):
-    """A Dim3 from a number or a tuple."""
-    return Dim3(*map(int, size)) if isinstance(size, tuple) else Dim3(int(size))
+    """A Dim3 from a number, a tuple or a Dim3."""
+    return size if type(size) is Dim3 else Dim3(*map(int, size)) if isinstance(size, tuple) else Dim3(int(size))
 
 
 def indices(size):
@@ -70,15 +70,15 @@ class Shared:
         found = block.arrays.get(key)
         if found is None:
             name = f"the shared array of line {frame.f_lineno}"
-            found = block.arrays[key] = self._made(shape, numpy_dtype(dtype), alignment, name)
+            found = block.arrays[key] = self._made(shape, dtype, alignment, name)
         return found
 
-    def _made(self, shape, dtype, alignment, name):
-        block = self.cuda.block
+    def _made(self, shape, kind, alignment, name):
+        block, dtype = self.cuda.block, numpy_dtype(kind)
         if shape == 0:              # all dynamic arrays are the same memory
             flat = from_bytes(block.dynamic, dtype, 0, name)
         else:
-            flat = poisoned(shape, dtype, name)
+            flat = poisoned(shape, kind, name)
             block.static += flat.size * dtype.itemsize
         if block.static > STATIC_SHARED or block.static + block.dynamic.size > ALL_SHARED:
             raise MemoryError(f"{block.static} bytes of static and {block.dynamic.size} of dynamic shared memory, where a block "
@@ -88,7 +88,7 @@ class Shared:
 
     def _watched(self, flat, shape):
         block = self.cuda.block
-        found = watched(type(flat))(flat.data, flat.dtype, flat.address, flat.name)
+        found = watched(type(flat))(flat.data, flat.dtype, flat.address, flat.name, *([] if shape == 0 else [flat.kind]))
         if shape == 0:              # arrays of other types are the same memory: told apart by bytes
             block.watch = block.watch or Watch(self.cuda, "dynamic shared memory (in bytes)")
             found.watch, found.step = block.watch, flat.dtype.itemsize
@@ -102,7 +102,7 @@ class Local:
 
     def array(self, shape, dtype, alignment=None):
         """An array of the calling thread."""
-        return shaped(poisoned(shape, numpy_dtype(dtype), "a local array"), shape)
+        return shaped(poisoned(shape, dtype, "a local array"), shape)
 
 
 def _larger(value):
@@ -244,7 +244,10 @@ class Cuda:
         self._exchange("syncwarp", mask, None)
 
     def ballot_sync(self, mask, predicate):
-        return INT32(sum(1 << lane for lane, value in self._exchange("ballot_sync", mask, bool(predicate)).items() if value))
+        values = self._exchange("ballot_sync", mask, bool(predicate))
+        if "votes" not in values:       # worked out by the first lane that gets here, for all
+            values["votes"] = INT32(sum(1 << lane for lane, value in values.items() if value))
+        return values["votes"]
 
     def any_sync(self, mask, predicate):
         return any(self._exchange("any_sync", mask, bool(predicate)).values())
@@ -257,7 +260,13 @@ class Cuda:
 
     def match_any_sync(self, mask, value):
         values = self._exchange("match_any_sync", mask, value)
-        return INT32(sum(1 << lane for lane, other in values.items() if _same(other, value)))
+        if "masks" not in values:       # likewise: value, of which all nan are one -> the lanes that have it
+            masks = {}
+            for lane, other in values.items():
+                other = other if other == other else "nan"
+                masks[other] = masks.get(other, 0) | 1 << lane
+            values["masks"] = masks
+        return INT32(values["masks"][value if value == value else "nan"])
 
     def match_all_sync(self, mask, value):
         values = self._exchange("match_all_sync", mask, value)

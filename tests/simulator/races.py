@@ -3,6 +3,8 @@
 Barriers of the block order all threads, syncwarp the lanes that take part in it (kept as a vector clock for each lane);
 shuffles and votes do not order memory in CUDA, and so not here. Atomic operations do not race with each other.
 """
+from .memory import Array
+
 READ, WRITE, ATOMIC = range(3)
 _WORDS = ("read", "written", "changed atomically")
 
@@ -59,7 +61,7 @@ def watched(kind, cache={}):  # noqa: B006 - one class for each class of arrays
             kind.store(self, i, change(old))
             return old
 
-        own = {"__slots__": ("watch", "step"), "load": load, "store": store, "exchange": exchange}
+        own = {"__slots__": ("watch", "step"), "load": load, "store": store, "exchange": exchange, "load_vector": Array.load_each}
         if kind.load is kind.__getitem__:
             own.update(__getitem__=load)
         if kind.store is kind.__setitem__:
