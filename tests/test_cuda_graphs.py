@@ -6,15 +6,16 @@ import warnings
 import numpy as np
 import pytest
 import simulator
-from numtorch.kernels import _cuda_errors, _cuda_graphs
+from numtorch.kernels import _cuda_errors, _cuda_graphs, random_cuda
 
 import numtorch as torch
 from numtorch import cuda, nn, optim
 
 
 @pytest.fixture(params=[False, True], ids=["eager", "lazy"])
-def driver(request):
+def driver(request, monkeypatch):
     """A device of one block, which works at once or as late as it may."""
+    monkeypatch.setattr(random_cuda, "THREADS", 64)
     with simulator.installed(seed=1, multi_processor_count=1, lazy=request.param) as found, warnings.catch_warnings():
         warnings.simplefilter("error")
         found.properties, copy_in = functools.partial(one_block, found.properties), found.copy_in
@@ -28,9 +29,9 @@ def driver(request):
 
 
 def one_block(properties, device):
-    """A device's properties, but of one block of 256 threads, so that threads take several random numbers."""
+    """A device's properties, but of one block of 64 threads, so that threads take several random numbers."""
     known = properties(device)
-    known.max_threads_per_multi_processor = 256
+    known.max_threads_per_multi_processor = 64
     return known
 
 
@@ -44,16 +45,16 @@ def captured(fn):
 
 # ---- random numbers ------------------------------------------------------------------------------------------------------
 
-X = [(i % 7) / 7 for i in range(1500)]      # more than threads take with one block of words
+X = [(i % 7) / 7 for i in range(375)]      # more than threads take with one block of words
 
 DRAWS = {
     "rand": lambda x: torch.rand_like(x), "randn": lambda x: torch.randn_like(x),
-    "double": lambda x: torch.randn(700, dtype=torch.float64, device="cuda"),
+    "double": lambda x: torch.randn(180, dtype=torch.float64, device="cuda"),
     "half": lambda x: torch.empty(9, dtype=torch.float16, device="cuda").uniform_(),
-    "randint": lambda x: torch.randint(0, 1000, (1500,), device="cuda"),
-    "random_": lambda x: torch.empty(600, dtype=torch.int64, device="cuda").random_(),
+    "randint": lambda x: torch.randint(0, 1000, (375,), device="cuda"),
+    "random_": lambda x: torch.empty(150, dtype=torch.int64, device="cuda").random_(),
     "bernoulli": lambda x: torch.bernoulli(x), "bernoulli_": lambda x: torch.empty_like(x).bernoulli_(0.3),
-    "exponential": lambda x: torch.empty_like(x).exponential_(), "poisson": lambda x: torch.poisson(x[:300] * 30),
+    "exponential": lambda x: torch.empty_like(x).exponential_(), "poisson": lambda x: torch.poisson(x[:100] * 30),
     "multinomial": lambda x: torch.multinomial(x, 40, replacement=True), "choice": lambda x: torch.multinomial(x[:40], 3),
     "randperm": lambda x: torch.randperm(50, device="cuda"),
     "dropout": lambda x: nn.functional.dropout(x, 0.3), "dropout_odd": lambda x: nn.functional.dropout(x[:-1], 0.3),
