@@ -81,7 +81,8 @@ def walk_source(n_in):
     lines += [f"    l{k} = linear_step(x{k}, total)" for k in ins] + ["    lo = linear_step(out, total)"]
     test = " and ".join([f"l{k} >= 0" for k in ins] + ["lo == 1"])
     lines += [f"    if {test}:"]
-    lines += [f"        s{k} = l{k} * word(loop + {k + 2} * WORD)" for k in ins] + [f"        so = word(loop + {n_in + 2} * WORD)"]
+    lines += [f"        s{k} = l{k} * word(loop + {k + 2} * WORD)" for k in ins]
+    lines += [f"        so = word(loop + {n_in + 2} * WORD)"]
     steps = ", ".join([f"data(x{k}) + start * s{k}, s{k}" for k in ins] + ["data(out) + start * so, so"])
     lines += [f"        call(row, ({steps}, stop - start))", "        return"]
     # the odometer: g[-1] counts along the outer dimensions, the addresses follow
