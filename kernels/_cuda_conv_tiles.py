@@ -146,20 +146,8 @@ def moving(parts, left_step, right_step, taps_apart):
 
     ``left_step`` and ``right_step``: between a thread's elements in shared memory. ``taps_apart``: between their taps.
     """
-    left_values, right_values, step = parts.left_values, parts.right_values, parts.step
+    left_values, right_values, eight = parts.left_values, parts.right_values, parts.eight
     left_half, right_half = parts.left_size // 2, parts.right_size // 2
-    left_pitch, right_pitch = left_half // 8, right_half // 8
-
-    def multiply(left, right, at_left, at_right, products):
-        """A slice of eight inner indices. ``parts.multiply`` loops over such, and would keep the next slice's reads behind it."""
-        step(left, right, at_left, at_right, products)
-        step(left, right, at_left + left_pitch, at_right + right_pitch, products)
-        step(left, right, at_left + 2 * left_pitch, at_right + 2 * right_pitch, products)
-        step(left, right, at_left + 3 * left_pitch, at_right + 3 * right_pitch, products)
-        step(left, right, at_left + 4 * left_pitch, at_right + 4 * right_pitch, products)
-        step(left, right, at_left + 5 * left_pitch, at_right + 5 * right_pitch, products)
-        step(left, right, at_left + 6 * left_pitch, at_right + 6 * right_pitch, products)
-        step(left, right, at_left + 7 * left_pitch, at_right + 7 * right_pitch, products)
 
     def fetch(p, row_places, inner_place, p_values, x, corner, size, taps, tap, x_values):
         """One inner index of its rows, at ``inner_place`` (-1 beyond the last), and one position, ``corner``, at some taps."""
@@ -180,7 +168,8 @@ def moving(parts, left_step, right_step, taps_apart):
             store(right, buffer * right_half + right_place + i * right_step, x_values[i])
         fetch(p, row_places, inner_place, p_values, x, corner, size, taps, tap, x_values)
         cuda.syncthreads()
-        multiply(left, right, buffer * left_half + row, buffer * right_half + column, products)
+        # not ``parts.multiply``, whose loop over such slices would keep the next slice's reads behind it
+        eight(left, right, buffer * left_half + row, buffer * right_half + column, products)
 
     return fetch, turn
 

@@ -50,7 +50,8 @@ def tile(rows, columns, depth, height, width, vector):
         deal_right, fetch_right, put_right: the same for B, by columns.
         clear(products), multiply(left, right, buffer, row, column, products): the sums, and what a slice adds to them;
             products[i * width + j] belongs to the thread's i-th row and j-th column.
-        step(left, right, at_left, at_right, products): what one inner index adds, from these elements of shared memory on.
+        eight(left, right, at_left, at_right, products): what eight inner indices add, from these elements of shared memory on,
+            without a loop: reads of the next one overlap products of the last.
     """
     threads = rows // height * (columns // width)
     down, across = rows * vector // height, columns * vector // width
@@ -81,17 +82,20 @@ def tile(rows, columns, depth, height, width, vector):
             for j in range(width):
                 products[i * width + j] += x[i] * y[j]
 
+    def eight(left, right, at_left, at_right, products):
+        step(left, right, at_left, at_right, products)
+        step(left, right, at_left + left_pitch, at_right + right_pitch, products)
+        step(left, right, at_left + 2 * left_pitch, at_right + 2 * right_pitch, products)
+        step(left, right, at_left + 3 * left_pitch, at_right + 3 * right_pitch, products)
+        step(left, right, at_left + 4 * left_pitch, at_right + 4 * right_pitch, products)
+        step(left, right, at_left + 5 * left_pitch, at_right + 5 * right_pitch, products)
+        step(left, right, at_left + 6 * left_pitch, at_right + 6 * right_pitch, products)
+        step(left, right, at_left + 7 * left_pitch, at_right + 7 * right_pitch, products)
+
     def multiply(left, right, buffer, row, column, products):
         at_left, at_right = buffer * left_half + row, buffer * right_half + column
-        for _ in range(depth // 8):     # eight steps without a loop: reads of the next overlap products of the last
-            step(left, right, at_left, at_right, products)
-            step(left, right, at_left + left_pitch, at_right + right_pitch, products)
-            step(left, right, at_left + 2 * left_pitch, at_right + 2 * right_pitch, products)
-            step(left, right, at_left + 3 * left_pitch, at_right + 3 * right_pitch, products)
-            step(left, right, at_left + 4 * left_pitch, at_right + 4 * right_pitch, products)
-            step(left, right, at_left + 5 * left_pitch, at_right + 5 * right_pitch, products)
-            step(left, right, at_left + 6 * left_pitch, at_right + 6 * right_pitch, products)
-            step(left, right, at_left + 7 * left_pitch, at_right + 7 * right_pitch, products)
+        for _ in range(depth // 8):
+            eight(left, right, at_left, at_right, products)
             at_left += 8 * left_pitch
             at_right += 8 * right_pitch
 
@@ -100,8 +104,8 @@ def tile(rows, columns, depth, height, width, vector):
     return SimpleNamespace(
         threads=threads, down=down, across=across, left_size=2 * left_half, right_size=2 * right_half,
         left_values=rows * depth // threads, right_values=columns * depth // threads, products=height * width,
-        tuple=_TUPLE[vector], place=place, clear=clear, step=step, multiply=multiply, deal_left=deal_left, fetch_left=fetch_left,
-        put_left=put_left, deal_right=deal_right, fetch_right=fetch_right, put_right=put_right)
+        tuple=_TUPLE[vector], place=place, clear=clear, eight=eight, multiply=multiply, deal_left=deal_left,
+        fetch_left=fetch_left, put_left=put_left, deal_right=deal_right, fetch_right=fetch_right, put_right=put_right)
 
 
 def _operand(size, depth, threads, vector, pitch):

@@ -13,9 +13,9 @@ import numpy as np
 
 from . import _math, _powers, _special, _trigonometry, pointwise
 from ._cuda import cuda
-from ._math import F, bits, exp, log
+from ._math import F, exp, log
 from ._powers import hypot
-from ._trigonometry import TURN_0, TURN_1, TURN_2, TURN_3, U, atan2, cos, cosh, sin, sinh, tan
+from ._trigonometry import atan2, cos, cosh, quarters, sin, sinh, tan
 
 
 class Choice:
@@ -47,7 +47,7 @@ TURN_UNIT = F(2 * math.pi / 2**64)
 def _reduce(x):
     """(q, r) with x = q pi / 2 + r, modulo 2 pi, and |r| <= pi / 4.
 
-    Below 105615 by subtracting q times pi / 2 in three parts (Cody and Waite, 1980); above as in ``_trigonometry.quadrant``.
+    Below 105615 by subtracting q times pi / 2 in three parts (Cody and Waite, 1980); above in integers, as on the CPU.
     """
     n = np.rint(x * TWO_OVER_PI)
     r = fma(n, -HALF_PI_HIGH, x)
@@ -55,26 +55,10 @@ def _reduce(x):
     r = fma(n, -HALF_PI_LOW, r)
     q = np.int32(n)
     if abs(x) > LARGEST_BY_PARTS:
-        q, r = _reduce_large(abs(x))
+        turn, rest = quarters(abs(x))
+        q, r = np.int32(turn), F(rest) * TURN_UNIT
         q, r = (-q, -r) if x < F(0) else (q, r)
     return q, r
-
-
-def _reduce_large(size):
-    """Payne and Hanek (1983), in integers: the fraction of a turn to 2^-64."""
-    i = bits(size)
-    m = U((i & np.int32(0x7FFFFF)) | np.int32(0x800000))
-    shift = U(((i >> np.int32(23)) - np.int32(127)) & np.int32(63))
-    high = size >= F(18446744073709551616.0)
-    a = TURN_1 if high else TURN_0
-    b = TURN_2 if high else TURN_1
-    c = TURN_3 if high else TURN_2
-    back = U(63) - shift
-    first = (a << shift) | ((b >> U(1)) >> back)
-    rest = ((b << shift) | ((c >> U(1)) >> back)) >> U(32)
-    turns = m * first + ((m * rest) >> U(32))
-    q = (turns + U(1 << 61)) >> U(62)
-    return np.int32(q), F(np.int64(turns - (q << U(62)))) * TURN_UNIT
 
 
 def _sin_near(r):

@@ -17,8 +17,8 @@ TURN_UNIT = 2 * PI / 2**64
 
 
 @function(forceinline=True, cache=False)
-def quadrant(size):
-    """(q, r) with size = q pi / 2 + r and |r| < 1, for a float32 size >= 0; exact reduction (Payne and Hanek, 1983).
+def quarters(size):
+    """(q, rest) with size = q pi / 2 + rest 2 pi / 2^64, for a float32 size >= 1; exact reduction (Payne and Hanek, 1983).
 
     size is m 2^k with an integer m of 24 digits. Turns are a fraction, so the digits of 1 / (2 pi) above 2^-k do not matter
     and the 96 below give size / (2 pi) modulo 1 to 2^-64, far below the distance of any float32 from a multiple of pi / 2.
@@ -35,7 +35,14 @@ def quadrant(size):
     rest = ((b << shift) | ((c >> U(1)) >> back)) >> U(32)
     turns = m * first + ((m * rest) >> U(32))
     q = (turns + U(1 << 61)) >> U(62)
-    r = D(np.int64(turns - (q << U(62)))) * TURN_UNIT
+    return q, np.int64(turns - (q << U(62)))
+
+
+@function(forceinline=True, cache=False)
+def quadrant(size):
+    """(q, r) with size = q pi / 2 + r and |r| < 1, for a float32 size >= 0."""
+    q, rest = quarters(size)
+    r = D(rest) * TURN_UNIT
     small = size < F(1)
     return (U(0) if small else q), (D(size) if small else r)
 

@@ -52,13 +52,25 @@ def larger_of(old, new):
 # table: int64 addresses, a row of ``width`` a parameter; pieces: row, first element, end, a block each; rates: four of a row.
 # If guarded and skip[0] is not 0 nothing is done: a gradient has overflowed. The learning rate is lr, or lr_at[0] if listed.
 
-@device_kernel("q* q* T~ q f* q A* q A A A", T=FLOATING)
+def step_kernel(signature):
+    """Decorator for the kernel of a step; ``signature``: its arguments after table, pieces, like, width, skip and guarded."""
+    return device_kernel("q* q* T~ q f* q " + signature, T=FLOATING, resident=4)     # 64 registers; alone, ptxas takes too few
+
+
+def piece(pieces, width, skip, guarded):
+    """For kernels: (the parameter's number, this thread's first element, the end, the parameter's row of the table) of the
+    block's piece, which is empty where nothing is to be done."""
+    k = 3 * cuda.blockIdx.x
+    i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
+    if guarded and skip[0] != 0:
+        end = at
+    return i, at, end, i * width
+
+
+@step_kernel("A* q A A A")
 def sgd_cuda(table, pieces, like, width, skip, guarded, lr_at, listed, lr, decay, sign):
     """p -= lr (sign g + decay p). Columns p, g; 12 bytes an element in float32."""
-    if guarded and skip[0] != 0:
-        return
-    k = 3 * cuda.blockIdx.x
-    at, end, row = pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2], pieces[k] * width
+    _, at, end, row = piece(pieces, width, skip, guarded)
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
     if listed:
         lr = lr_at[0]
@@ -68,13 +80,10 @@ def sgd_cuda(table, pieces, like, width, skip, guarded, lr_at, listed, lr, decay
         at += THREADS
 
 
-@device_kernel("q* q* T~ q f* q A* q A A A A A q", T=FLOATING)
+@step_kernel("A* q A A A A A q")
 def sgd_momentum_cuda(table, pieces, like, width, skip, guarded, lr_at, listed, lr, decay, sign, momentum, share, nesterov):
     """b = momentum b + share d; p -= lr (d + momentum b if nesterov else b). Columns p, g, b; 20 bytes an element."""
-    if guarded and skip[0] != 0:
-        return
-    k = 3 * cuda.blockIdx.x
-    at, end, row = pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2], pieces[k] * width
+    _, at, end, row = piece(pieces, width, skip, guarded)
     p, g, b = pointer(table[row], like), pointer(table[row + 1], like), pointer(table[row + 2], like)
     if listed:
         lr = lr_at[0]
@@ -87,14 +96,10 @@ def sgd_momentum_cuda(table, pieces, like, width, skip, guarded, lr_at, listed, 
         at += THREADS
 
 
-@device_kernel("q* q* T~ q f* q A* A A A A A A q", T=FLOATING)
+@step_kernel("A* A A A A A A q")
 def adam_cuda(table, pieces, like, width, skip, guarded, rates, decay, sign, w1, b2, w2, eps, amsgrad):
     """Adam as in ``optim.adam``; rates: lr / (1 - beta1^t), sqrt(1 - beta2^t). Columns p, g, m, v, [maximum of v]; 28 bytes."""
-    if guarded and skip[0] != 0:
-        return
-    k = 3 * cuda.blockIdx.x
-    i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
-    row = i * width
+    i, at, end, row = piece(pieces, width, skip, guarded)
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
     m, v = pointer(table[row + 2], like), pointer(table[row + 3], like)
     top = pointer(table[row + 4], like) if amsgrad else v
@@ -113,14 +118,10 @@ def adam_cuda(table, pieces, like, width, skip, guarded, rates, decay, sign, w1,
         at += THREADS
 
 
-@device_kernel("q* q* T~ q f* q A* A A A", T=FLOATING)
+@step_kernel("A* A A A")
 def adagrad_cuda(table, pieces, like, width, skip, guarded, rates, decay, eps, sign):
     """s += g^2; p -= rate g / (sqrt(s) + eps). Columns p, g, s; 20 bytes an element."""
-    if guarded and skip[0] != 0:
-        return
-    k = 3 * cuda.blockIdx.x
-    i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
-    row = i * width
+    i, at, end, row = piece(pieces, width, skip, guarded)
     p, g, s = pointer(table[row], like), pointer(table[row + 1], like), pointer(table[row + 2], like)
     rate = rates[4 * i]
     while at < end:
@@ -132,14 +133,11 @@ def adagrad_cuda(table, pieces, like, width, skip, guarded, rates, decay, eps, s
         at += THREADS
 
 
-@device_kernel("q* q* T~ q f* q A* q A A A A A A A q q", T=FLOATING)
+@step_kernel("A* q A A A A A A A q q")
 def rmsprop_cuda(table, pieces, like, width, skip, guarded, lr_at, listed, lr, keep, share, eps, decay, momentum, sign, moves,
                  centered):
     """RMSprop as in ``optim.rmsprop``. Columns p, g, s, [b], [a]; 20 to 36 bytes an element."""
-    if guarded and skip[0] != 0:
-        return
-    k = 3 * cuda.blockIdx.x
-    at, end, row = pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2], pieces[k] * width
+    _, at, end, row = piece(pieces, width, skip, guarded)
     p, g, s = pointer(table[row], like), pointer(table[row + 1], like), pointer(table[row + 2], like)
     b = pointer(table[row + 3], like) if moves else s
     a = pointer(table[row + 3 + moves], like) if centered else s
@@ -164,13 +162,10 @@ def rmsprop_cuda(table, pieces, like, width, skip, guarded, lr_at, listed, lr, k
         at += THREADS
 
 
-@device_kernel("q* q* T~ q f* q A* q A A A A A A", T=FLOATING)
+@step_kernel("A* q A A A A A A")
 def adadelta_cuda(table, pieces, like, width, skip, guarded, lr_at, listed, lr, keep, share, eps, decay, sign):
     """Adadelta as in ``optim.adadelta``. Columns p, g, s, a; 28 bytes an element."""
-    if guarded and skip[0] != 0:
-        return
-    k = 3 * cuda.blockIdx.x
-    at, end, row = pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2], pieces[k] * width
+    _, at, end, row = piece(pieces, width, skip, guarded)
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
     s, a = pointer(table[row + 2], like), pointer(table[row + 3], like)
     if listed:
@@ -186,14 +181,10 @@ def adadelta_cuda(table, pieces, like, width, skip, guarded, lr_at, listed, lr, 
         at += THREADS
 
 
-@device_kernel("q* q* T~ q f* q A* A A A A A", T=FLOATING)
+@step_kernel("A* A A A A A")
 def adamax_cuda(table, pieces, like, width, skip, guarded, rates, w1, b2, eps, decay, sign):
     """Adamax as in ``optim.adamax``; rate: lr / (1 - beta1^t). Columns p, g, m, u; 28 bytes an element."""
-    if guarded and skip[0] != 0:
-        return
-    k = 3 * cuda.blockIdx.x
-    i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
-    row = i * width
+    i, at, end, row = piece(pieces, width, skip, guarded)
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
     m, u = pointer(table[row + 2], like), pointer(table[row + 3], like)
     rate = rates[4 * i]
@@ -208,14 +199,10 @@ def adamax_cuda(table, pieces, like, width, skip, guarded, rates, w1, b2, eps, d
         at += THREADS
 
 
-@device_kernel("q* q* T~ q f* q A* A A A A A A", T=FLOATING)
+@step_kernel("A* A A A A A A")
 def nadam_cuda(table, pieces, like, width, skip, guarded, rates, decay, sign, w1, b2, w2, eps):
     """NAdam as in ``optim.nadam``; rates: of g, of m, 1 - beta2^t. Columns p, g, m, v; 28 bytes an element."""
-    if guarded and skip[0] != 0:
-        return
-    k = 3 * cuda.blockIdx.x
-    i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
-    row = i * width
+    i, at, end, row = piece(pieces, width, skip, guarded)
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
     m, v = pointer(table[row + 2], like), pointer(table[row + 3], like)
     g_rate, m_rate, correction, shrink = rates[4 * i], rates[4 * i + 1], rates[4 * i + 2], rates[4 * i + 3]
@@ -231,14 +218,10 @@ def nadam_cuda(table, pieces, like, width, skip, guarded, rates, decay, sign, w1
         at += THREADS
 
 
-@device_kernel("q* q* T~ q f* q A* A A A A A A", T=FLOATING)
+@step_kernel("A* A A A A A A")
 def radam_cuda(table, pieces, like, width, skip, guarded, rates, decay, sign, w1, b2, w2, eps):
     """RAdam as in ``optim.radam``; rates: lr / (1 - beta1^t), the rectification or 0. Columns p, g, m, v; 28 bytes."""
-    if guarded and skip[0] != 0:
-        return
-    k = 3 * cuda.blockIdx.x
-    i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
-    row = i * width
+    i, at, end, row = piece(pieces, width, skip, guarded)
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
     m, v = pointer(table[row + 2], like), pointer(table[row + 3], like)
     rate, rectified, shrink = rates[4 * i], rates[4 * i + 1], rates[4 * i + 2]
@@ -256,13 +239,10 @@ def radam_cuda(table, pieces, like, width, skip, guarded, rates, decay, sign, w1
         at += THREADS
 
 
-@device_kernel("q* q* T~ q f* q A A A A A", T=FLOATING)
+@step_kernel("A A A A A")
 def rprop_cuda(table, pieces, like, width, skip, guarded, down, up, low, high, sign):
     """Rprop as in ``optim.rprop``. Columns p, g, previous g, s; 28 bytes an element."""
-    if guarded and skip[0] != 0:
-        return
-    k = 3 * cuda.blockIdx.x
-    at, end, row = pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2], pieces[k] * width
+    _, at, end, row = piece(pieces, width, skip, guarded)
     p, g = pointer(table[row], like), pointer(table[row + 1], like)
     old, s = pointer(table[row + 2], like), pointer(table[row + 3], like)
     while at < end:
@@ -283,14 +263,10 @@ def rprop_cuda(table, pieces, like, width, skip, guarded, down, up, low, high, s
         at += THREADS
 
 
-@device_kernel("q* q* T~ q f* q A* A A", T=FLOATING)
+@step_kernel("A* A A")
 def asgd_cuda(table, pieces, like, width, skip, guarded, rates, decay, sign):
     """ASGD as in ``optim.asgd``; rates: eta, mu, 1 - lambd eta. Columns p, g, a; 20 bytes an element."""
-    if guarded and skip[0] != 0:
-        return
-    k = 3 * cuda.blockIdx.x
-    i, at, end = pieces[k], pieces[k + 1] + cuda.threadIdx.x, pieces[k + 2]
-    row = i * width
+    i, at, end, row = piece(pieces, width, skip, guarded)
     p, g, a = pointer(table[row], like), pointer(table[row + 1], like), pointer(table[row + 2], like)
     eta, mu, shrink = rates[4 * i], rates[4 * i + 1], rates[4 * i + 2]
     while at < end:
@@ -301,11 +277,6 @@ def asgd_cuda(table, pieces, like, width, skip, guarded, rates, decay, sign):
         mean = load(a, at)
         store(a, at, x if mu == A(1) else mean + mu * (x - mean))
         at += THREADS
-
-
-for _kernel in (sgd_cuda, sgd_momentum_cuda, adam_cuda, adagrad_cuda, rmsprop_cuda, adadelta_cuda, adamax_cuda, nadam_cuda,
-                radam_cuda, rprop_cuda, asgd_cuda):
-    _kernel.resident = 4        # 64 registers a thread, of which left alone ptxas takes too few
 
 
 # ---- what a step takes -------------------------------------------------------------------------------------------------------

@@ -155,15 +155,20 @@ def unpool(x, where, y, count, factor, shift, volume, wrong):
 
 # ---- windows of 2 x 2 --------------------------------------------------------------------------------------------------
 
+def corner_2x2(i, width, factor, shift, height_factor, height_shift, height, x_height, x_width):
+    """For kernels: where the first element of window i lies."""
+    row = quotient(i, factor, shift)
+    plane = np.int64(quotient(row, height_factor, height_shift))
+    return (plane * x_height + 2 * (np.int64(row) - plane * height)) * x_width + 2 * np.int64(np.uint32(i - row * width))
+
+
 @device_kernel("T* T* B* I I I I I I q q q", T=("float32", "float64"), threads=THREADS)
 def max_2x2(x, y, taps, count, width, factor, shift, height_factor, height_shift, height, x_height, x_width):
     """``max_windows`` with 2 x 2 windows two apart; taps is which of the window's four elements it is. 25 bytes an output."""
     i = np.uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
     if i >= count:
         return
-    row = quotient(i, factor, shift)
-    plane = np.int64(quotient(row, height_factor, height_shift))
-    at = (plane * x_height + 2 * (np.int64(row) - plane * height)) * x_width + 2 * np.int64(np.uint32(i - row * width))
+    at = corner_2x2(i, width, factor, shift, height_factor, height_shift, height, x_height, x_width)
     if x_width % 2 == 0:
         a, b = load_vector(x, at, 2)
         c, d = load_vector(x, at + x_width, 2)
@@ -186,9 +191,7 @@ def max_2x2_grad(gy, taps, gx, count, width, factor, shift, height_factor, heigh
     i = np.uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
     if i >= count:
         return
-    row = quotient(i, factor, shift)
-    plane = np.int64(quotient(row, height_factor, height_shift))
-    at = (plane * x_height + 2 * (np.int64(row) - plane * height)) * x_width + 2 * np.int64(np.uint32(i - row * width))
+    at = corner_2x2(i, width, factor, shift, height_factor, height_shift, height, x_height, x_width)
     g, tap = load(gy, np.int64(i)), load(taps, np.int64(i))
     a, b, c, d = g if tap == 0 else A(0), g if tap == 1 else A(0), g if tap == 2 else A(0), g if tap == 3 else A(0)
     if x_width % 2 == 0:
@@ -207,9 +210,7 @@ def max_2x2_pick(x, taps, y, count, width, factor, shift, height_factor, height_
     i = np.uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
     if i >= count:
         return
-    row = quotient(i, factor, shift)
-    plane = np.int64(quotient(row, height_factor, height_shift))
-    at = (plane * x_height + 2 * (np.int64(row) - plane * height)) * x_width + 2 * np.int64(np.uint32(i - row * width))
+    at = corner_2x2(i, width, factor, shift, height_factor, height_shift, height, x_height, x_width)
     tap = np.int64(load(taps, np.int64(i)))
     store(y, np.int64(i), load(x, at + (tap >> 1) * x_width + (tap & 1)))
 

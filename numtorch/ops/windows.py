@@ -26,6 +26,11 @@ def _window(name, formula, window_length, periodic, dtype, layout, device, requi
     return made.requires_grad_(requires_grad)
 
 
+def _raised_cosine(alpha, beta):
+    """The formula of alpha - beta cos(2 pi n / last)."""
+    return lambda n, last: (n * (2 * math.pi / last)).cos() * -beta + alpha
+
+
 @op()
 def hann_window(window_length, periodic=True, *, dtype=None, layout=strided, device=None, requires_grad=False, pin_memory=False):
     """(1 - cos(2 pi n / N)) / 2 for n = 0 ... ``window_length`` - 1.
@@ -42,9 +47,8 @@ def hann_window(window_length, periodic=True, *, dtype=None, layout=strided, dev
     >>> torch.hann_window(4)
     tensor([0.0000, 0.5000, 1.0000, 0.5000])
     """
-    def formula(n, last):
-        return (n * (2 * math.pi / last)).cos() * -0.5 + 0.5
-    return _window("hann_window", formula, window_length, periodic, dtype, layout, device, requires_grad, pin_memory)
+    return _window("hann_window", _raised_cosine(0.5, 0.5), window_length, periodic, dtype, layout, device, requires_grad,
+                   pin_memory)
 
 
 @op()
@@ -56,9 +60,8 @@ def hamming_window(window_length, periodic=True, alpha=0.54, beta=0.46, *, dtype
     >>> torch.hamming_window(4)
     tensor([0.0800, 0.5400, 1.0000, 0.5400])
     """
-    def formula(n, last):
-        return (n * (2 * math.pi / last)).cos() * -beta + alpha
-    return _window("hamming_window", formula, window_length, periodic, dtype, layout, device, requires_grad, pin_memory)
+    return _window("hamming_window", _raised_cosine(alpha, beta), window_length, periodic, dtype, layout, device, requires_grad,
+                   pin_memory)
 
 
 @op()
